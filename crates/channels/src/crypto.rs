@@ -1,0 +1,126 @@
+//! RSA signatures and AES-GCM, all of it aws-lc.
+//!
+//! Guarantees: RSASSA-PKCS1-v1_5 with SHA-256 and nothing weaker, whatever a message claims about
+//! itself; RSA keys of at least 2048 bits; private keys are wiped when dropped and never printed.
+//!
+//! Not here: which bytes are signed (each channel's own rules).
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::rand::SystemRandom;
+use aws_lc_rs::rsa::KeyPair;
+use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256};
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use secrecy::zeroize::Zeroizing;
+
+/// Why key material is refused; says nothing of its content.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum KeyError {
+    #[error("is neither PEM nor bare base64")]
+    Encoding,
+    #[error("is not an RSA private key of at least 2048 bits (PKCS#8 or PKCS#1)")]
+    PrivateKey,
+    #[error("is not an RSA public key of at least 2048 bits (SPKI)")]
+    PublicKey,
+    #[error("is not 32 bytes long")]
+    Length,
+}
+
+/// Our private key.
+pub(crate) struct SigningKey(KeyPair);
+
+impl SigningKey {
+    /// PEM, or the bare base64 that Alipay's key tool hands out.
+    pub(crate) fn parse(text: &str) -> Result<Self, KeyError> {
+        let der = der(text)?;
+        let pair = KeyPair::from_pkcs8(&der)
+            .or_else(|_| KeyPair::from_der(&der))
+            .map_err(|_| KeyError::PrivateKey)?;
+        match pair.public_modulus_len() {
+            256.. => Ok(Self(pair)),
+            _ => Err(KeyError::PrivateKey),
+        }
+    }
+
+    /// The signature in base64; `None` only if the library failed.
+    pub(crate) fn sign(&self, message: &[u8]) -> Option<String> {
+        let mut signature = vec![0; self.0.public_modulus_len()];
+        self.0
+            .sign(
+                &RSA_PKCS1_SHA256,
+                &SystemRandom::new(),
+                message,
+                &mut signature,
+            )
+            .ok()?;
+        Some(STANDARD.encode(signature))
+    }
+}
+
+/// A channel's public key.
+pub(crate) struct VerifyingKey(ParsedPublicKey);
+
+impl VerifyingKey {
+    pub(crate) fn parse(text: &str) -> Result<Self, KeyError> {
+        ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der(text)?.as_slice())
+            .map(Self)
+            .map_err(|_| KeyError::PublicKey)
+    }
+
+    /// Whether `signature` (base64) is this key's over exactly these bytes.
+    pub(crate) fn verifies(&self, message: &[u8], signature: &str) -> bool {
+        STANDARD
+            .decode(signature)
+            .is_ok_and(|signature| self.0.verify_sig(message, &signature).is_ok())
+    }
+}
+
+/// The key that opens WeChat Pay's encrypted resources.
+pub(crate) struct SealingKey(LessSafeKey);
+
+impl SealingKey {
+    pub(crate) fn parse(text: &str) -> Result<Self, KeyError> {
+        UnboundKey::new(&AES_256_GCM, text.as_bytes())
+            .map(|key| Self(LessSafeKey::new(key)))
+            .map_err(|_| KeyError::Length)
+    }
+
+    /// Decrypts `sealed` (ciphertext and tag); `None` for a nonce of another length than 12 or a
+    /// tag that does not fit.
+    pub(crate) fn open(&self, nonce: &[u8], aad: &[u8], mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+        let length = self
+            .0
+            .open_in_place(nonce, Aad::from(aad), &mut sealed)
+            .ok()?
+            .len();
+        sealed.truncate(length);
+        Some(sealed)
+    }
+}
+
+/// The blocks of a PEM file with several keys, each with its armour.
+pub(crate) fn pem_blocks(text: &str) -> Vec<String> {
+    match pem::parse_many(text) {
+        Ok(blocks) if !blocks.is_empty() => blocks.iter().map(pem::encode).collect(),
+        _ => vec![text.to_owned()],
+    }
+}
+
+/// Decoded here and not by a PEM library so that every copy of a private key is wiped.
+fn der(text: &str) -> Result<Zeroizing<Vec<u8>>, KeyError> {
+    // Room for all of it at once: a growing string would leave copies behind.
+    let mut base64 = Zeroizing::new(String::with_capacity(text.len()));
+    for line in text.lines().map(str::trim) {
+        if !line.starts_with("-----") {
+            base64.extend(line.chars().filter(|character| !character.is_whitespace()));
+        }
+    }
+    match STANDARD.decode(base64.as_bytes()) {
+        Ok(der) if !der.is_empty() => Ok(Zeroizing::new(der)),
+        _ => Err(KeyError::Encoding),
+    }
+}
+
+#[cfg(test)]
+mod tests;

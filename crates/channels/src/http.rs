@@ -1,0 +1,115 @@
+//! One HTTP client for both channels, and what its failures prove.
+//!
+//! Guarantees: only a failure to connect counts as "not sent"; no redirect is followed, no proxy is
+//! taken from the environment, no answer grows past its bound; bytes come out as they came in.
+//!
+//! Not here: retries. A repeat is a decision about money and belongs to the caller.
+
+use std::error::Error as _;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use reqwest::header::HeaderMap;
+use reqwest::redirect::Policy;
+use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
+
+use crate::outcome::{Fail, Refusal, UncertaintyReason};
+
+pub(crate) const USER_AGENT: &str = concat!("payment-runtime/", env!("CARGO_PKG_VERSION"));
+/// Far above any answer of the APIs.
+pub(crate) const ANSWER_LIMIT: usize = 1024 * 1024;
+/// Compressed, some million rows.
+pub(crate) const BILL_LIMIT: usize = 64 * 1024 * 1024;
+/// The same bill unpacked; a small file that unpacks to more is not a bill.
+pub(crate) const UNPACKED_BILL_LIMIT: usize = 512 * 1024 * 1024;
+/// A bill is large and nobody's money waits for it.
+pub(crate) const BILL_TIMEOUT: Duration = Duration::from_mins(1);
+/// WeChat Pay closes idle connections after 8 s; a request on a dying one would end unknown.
+const IDLE: Duration = Duration::from_secs(7);
+
+pub(crate) struct Answer {
+    pub(crate) status: StatusCode,
+    pub(crate) headers: HeaderMap,
+    pub(crate) body: Bytes,
+}
+
+impl Answer {
+    pub(crate) fn header(&self, name: &str) -> Option<String> {
+        Some(self.headers.get(name)?.to_str().ok()?.to_owned())
+    }
+}
+
+pub(crate) fn client(connect: Duration, total: Duration) -> Result<Client, reqwest::Error> {
+    Client::builder()
+        .connect_timeout(connect)
+        .timeout(total)
+        .pool_idle_timeout(IDLE)
+        .redirect(Policy::none())
+        .no_proxy()
+        .user_agent(USER_AGENT)
+        .build()
+}
+
+pub(crate) async fn send(request: RequestBuilder, limit: usize) -> Result<Answer, Fail> {
+    let mut response = request.send().await.map_err(|error| failed(&error))?;
+    Ok(Answer {
+        status: response.status(),
+        headers: response.headers().clone(),
+        body: bounded(&mut response, limit).await?,
+    })
+}
+
+async fn bounded(response: &mut Response, limit: usize) -> Result<Bytes, Fail> {
+    let mut body = BytesMut::new();
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
+        if body.len() + chunk.len() > limit {
+            return Err(Fail::unverifiable(format!(
+                "the answer is larger than {limit} bytes"
+            )));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok(body.freeze())
+}
+
+/// What a failure without an answer proves. Only while connecting is it certain that no byte of
+/// the request left; TLS is part of connecting.
+fn failed(error: &reqwest::Error) -> Fail {
+    let detail = chain(error);
+    if error.is_connect() {
+        Fail::Refused(Refusal::not_sent(Refusal::NOT_CONNECTED, detail))
+    } else if error.is_builder() {
+        Fail::invalid(detail)
+    } else if error.is_timeout() {
+        Fail::unknown(UncertaintyReason::Timeout, detail)
+    } else {
+        Fail::unknown(UncertaintyReason::Transport, detail)
+    }
+}
+
+/// The causes of an error, without the URL: bill URLs carry a token.
+fn chain(error: &reqwest::Error) -> String {
+    let mut text = match (error.is_timeout(), error.is_connect()) {
+        (true, true) => "no connection in time".to_owned(),
+        (true, false) => "no answer in time".to_owned(),
+        (false, true) => "cannot connect".to_owned(),
+        (false, false) => "the exchange broke off".to_owned(),
+    };
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text.push_str(": ");
+        text.push_str(&cause.to_string());
+        source = cause.source();
+    }
+    text
+}
+
+/// A URL out of a verified answer. A channel reached over TLS must not send us to plain text.
+pub(crate) fn download_url(text: &str, base: &Url) -> Result<Url, Fail> {
+    let url = Url::parse(text).map_err(|_| Fail::unverifiable("the download URL is no URL"))?;
+    if url.scheme() == "https" || (url.scheme() == "http" && base.scheme() == "http") {
+        Ok(url)
+    } else {
+        Err(Fail::unverifiable("the download URL is not https"))
+    }
+}

@@ -1,0 +1,348 @@
+//! The runtime's configuration file: written by the operator (or by hand), parsed once at start.
+//!
+//! Secrets are never in it: it names the files that hold them.
+
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use crate::names;
+
+/// Everything a `payment-runtime` process is told, whatever its role.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct RuntimeConfig {
+    /// `namespace/name` of the PaymentSystem, a label on logs.
+    pub system: String,
+    #[serde(default)]
+    pub listen: Listen,
+    pub mysql: Mysql,
+    /// Absent: the database alone answers repeats.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redis: Option<Redis>,
+    /// Absent: no global transactions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub transaction_coordinator: Option<Coordinator>,
+    pub channels: Channels,
+    #[serde(default)]
+    pub payment: Payment,
+    #[serde(default)]
+    pub worker: Worker,
+    #[serde(default)]
+    pub reconciliation: Reconciliation,
+    #[serde(default)]
+    pub shutdown: Shutdown,
+}
+
+/// Where the process listens. Port 0 takes a free port, which is logged.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Listen {
+    pub http: String,
+    pub management: String,
+}
+
+impl Default for Listen {
+    fn default() -> Self {
+        Self {
+            http: format!("0.0.0.0:{}", crate::ports::HTTP),
+            management: format!("0.0.0.0:{}", crate::ports::MANAGEMENT),
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Mysql {
+    pub host: String,
+    #[serde(default = "mysql_port")]
+    pub port: u16,
+    #[serde(default = "payment_database")]
+    pub database: String,
+    pub username: String,
+    pub password_file: PathBuf,
+    /// Connections one process holds at most.
+    #[serde(default = "ten")]
+    pub max_connections: u32,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Redis {
+    pub host: String,
+    #[serde(default = "redis_port")]
+    pub port: u16,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub password_file: Option<PathBuf>,
+    /// Time-out of one command; a slower cache is treated as absent.
+    #[serde(default = "redis_timeout")]
+    pub timeout_milliseconds: u64,
+}
+
+/// The Seata transaction coordinator.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Coordinator {
+    pub host: String,
+    pub port: u16,
+    pub transaction_group: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Channels {
+    /// Scheme and host under which the channels reach the callback role, without a final slash.
+    pub callback_base_url: String,
+    /// Holds one file per key of [`names::channel_key`].
+    #[serde(default = "credentials_directory")]
+    pub credentials_directory: PathBuf,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub wechat: Option<Wechat>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub alipay: Option<Alipay>,
+    /// Connecting takes longer than this: the request was surely not sent.
+    #[serde(default = "connect_timeout")]
+    pub connect_timeout_milliseconds: u64,
+    /// The whole call takes longer than this: the outcome is unknown.
+    #[serde(default = "total_timeout")]
+    pub total_timeout_milliseconds: u64,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Wechat {
+    /// `https://api.mch.weixin.qq.com`, or the simulator, without a final slash.
+    pub base_url: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Alipay {
+    /// `https://openapi.alipay.com/gateway.do`, or the simulator's.
+    pub gateway_url: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Payment {
+    /// How long the cache answers repeats of one order.
+    pub idempotency_window_seconds: u64,
+    /// Time a payer has when the request does not say.
+    pub expires_in_seconds: u64,
+    /// Requests one process works on at once; more are answered 503.
+    pub max_concurrent_requests: usize,
+}
+
+impl Default for Payment {
+    fn default() -> Self {
+        Self {
+            idempotency_window_seconds: 300,
+            expires_in_seconds: 7200,
+            max_concurrent_requests: 512,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Worker {
+    /// Pause between two looks at the queue while it is empty.
+    pub poll_interval_milliseconds: u64,
+    /// Payments claimed at once.
+    pub batch_size: u32,
+    /// A claim older than this belongs to a dead worker and is taken over.
+    pub lease_seconds: u64,
+    /// Channel calls in flight at most.
+    pub concurrency: usize,
+}
+
+impl Default for Worker {
+    fn default() -> Self {
+        Self {
+            poll_interval_milliseconds: 1000,
+            batch_size: 50,
+            lease_seconds: 60,
+            concurrency: 8,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Reconciliation {
+    /// Finished days that a run looks back.
+    pub days: u32,
+    pub batch_size: u32,
+    pub workers: u32,
+    pub timeout_milliseconds: u64,
+    /// More open differences than this make the alert fire.
+    pub difference_threshold: u64,
+}
+
+impl Default for Reconciliation {
+    fn default() -> Self {
+        Self {
+            days: 7,
+            batch_size: 1000,
+            workers: 5,
+            timeout_milliseconds: 600_000,
+            difference_threshold: 0,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
+pub struct Shutdown {
+    /// Readiness is off this long before the listener closes, so that endpoints can follow.
+    pub ready_off_seconds: u64,
+    /// Requests in flight get this long to finish.
+    pub drain_seconds: u64,
+}
+
+impl Default for Shutdown {
+    fn default() -> Self {
+        Self {
+            ready_off_seconds: 3,
+            drain_seconds: 20,
+        }
+    }
+}
+
+/// Why a configuration file was refused.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    #[error("the configuration is not valid: {0}")]
+    Parse(String),
+    #[error("{field} {problem}")]
+    Invalid {
+        field: &'static str,
+        problem: &'static str,
+    },
+}
+
+impl RuntimeConfig {
+    /// Parses and checks a configuration file.
+    pub fn parse(yaml: &str) -> Result<Self, ConfigError> {
+        let config: Self =
+            serde_saphyr::from_str(yaml).map_err(|error| ConfigError::Parse(error.to_string()))?;
+        config.check()?;
+        Ok(config)
+    }
+
+    /// The file as the operator renders it: equal values give equal bytes.
+    pub fn to_yaml(&self) -> Result<String, ConfigError> {
+        serde_saphyr::to_string(self).map_err(|error| ConfigError::Parse(error.to_string()))
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let rules = [
+            (
+                self.mysql.max_connections > 0,
+                "mysql.maxConnections",
+                "must be at least 1",
+            ),
+            (
+                self.worker.batch_size > 0,
+                "worker.batchSize",
+                "must be at least 1",
+            ),
+            (
+                self.worker.concurrency > 0,
+                "worker.concurrency",
+                "must be at least 1",
+            ),
+            (
+                self.worker.lease_seconds > 0,
+                "worker.leaseSeconds",
+                "must be at least 1",
+            ),
+            (
+                self.payment.max_concurrent_requests > 0,
+                "payment.maxConcurrentRequests",
+                "must be at least 1",
+            ),
+            (
+                self.reconciliation.days > 0,
+                "reconciliation.days",
+                "must be at least 1",
+            ),
+            (
+                self.channels.callback_base_url.starts_with("http"),
+                "channels.callbackBaseUrl",
+                "must start with http:// or https://",
+            ),
+            (
+                self.channels.wechat.is_some() || self.channels.alipay.is_some(),
+                "channels",
+                "must configure wechat, alipay or both",
+            ),
+        ];
+        match rules.into_iter().find(|(holds, ..)| !holds) {
+            Some((_, field, problem)) => Err(ConfigError::Invalid { field, problem }),
+            None => Ok(()),
+        }
+    }
+}
+
+fn mysql_port() -> u16 {
+    crate::ports::MYSQL
+}
+fn redis_port() -> u16 {
+    crate::ports::REDIS
+}
+fn payment_database() -> String {
+    names::PAYMENT_DATABASE.to_owned()
+}
+fn credentials_directory() -> PathBuf {
+    names::CHANNEL_CREDENTIALS_DIRECTORY.into()
+}
+fn ten() -> u32 {
+    10
+}
+fn redis_timeout() -> u64 {
+    100
+}
+fn connect_timeout() -> u64 {
+    3_000
+}
+fn total_timeout() -> u64 {
+    12_000
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SMALL: &str = "
+system: payment/demo
+mysql: {host: db, username: payment, passwordFile: /etc/payment/mysql/password}
+channels:
+  callbackBaseUrl: http://callback:8088
+  wechat: {baseUrl: http://simulator:8080}
+";
+
+    #[test]
+    fn defaults_fill_what_is_not_said_and_the_file_round_trips() {
+        let config = RuntimeConfig::parse(SMALL).unwrap();
+        assert_eq!(config.payment.idempotency_window_seconds, 300);
+        assert_eq!(config.reconciliation.days, 7);
+        assert_eq!(
+            RuntimeConfig::parse(&config.to_yaml().unwrap()).unwrap(),
+            config
+        );
+    }
+
+    #[test]
+    fn an_unknown_key_is_refused_by_name() {
+        let error = RuntimeConfig::parse(&format!("{SMALL}typo: 1\n")).unwrap_err();
+        assert!(error.to_string().contains("typo"), "{error}");
+    }
+
+    #[test]
+    fn a_value_that_cannot_work_names_its_field() {
+        let yaml = format!("{SMALL}worker: {{batchSize: 0}}\n");
+        let error = RuntimeConfig::parse(&yaml).unwrap_err();
+        assert_eq!(error.to_string(), "worker.batchSize must be at least 1");
+    }
+}

@@ -1,0 +1,23 @@
+//! Names of the metrics that alert rules and dashboards refer to. Counters are exposed with the
+//! suffix `_total`; the constants carry the full exposed name.
+
+/// Counter `{channel, outcome="paid|failed|closed|unknown"}`: states that payments entered.
+pub const PAYMENTS: &str = "payment_outcomes_total";
+/// Histogram `{method, route, status}`: seconds from request to answer on the API.
+pub const API_DURATION: &str = "payment_api_request_duration_seconds";
+/// Counter `{channel, operation, outcome="done|refused|unknown"}`.
+pub const CHANNEL_REQUESTS: &str = "payment_channel_requests_total";
+/// Histogram `{channel, operation}`: seconds of one channel call.
+pub const CHANNEL_DURATION: &str = "payment_channel_request_duration_seconds";
+/// Counter `{channel, result="accepted|repeated|rejected|probe|failed"}`.
+pub const CALLBACKS: &str = "payment_callbacks_total";
+/// Histogram `{channel}`: seconds from receipt to acknowledgement.
+pub const CALLBACK_DURATION: &str = "payment_callback_duration_seconds";
+/// Gauge `{channel, class}`: differences that nobody has resolved.
+pub const DIFFERENCES: &str = "payment_reconciliation_open_differences";
+/// Gauge `{channel}`: Unix time at which the last complete run ended.
+pub const RECONCILED_AT: &str = "payment_reconciliation_last_success_timestamp_seconds";
+/// Gauge `{dependency="mysql|redis|coordinator"}`: 1 while it answers.
+pub const DEPENDENCY_UP: &str = "payment_dependency_up";
+/// Gauge `{state}`: payments that are not in a final state.
+pub const OPEN_PAYMENTS: &str = "payment_open_payments";

@@ -1,0 +1,72 @@
+//! Paths inside containers, keys of Secrets and HTTP paths.
+
+/// Directory where the ConfigMap with [`CONFIG_FILE`] is mounted.
+pub const CONFIG_DIRECTORY: &str = "/etc/payment/config";
+/// The runtime's (and the simulator's) configuration file inside [`CONFIG_DIRECTORY`].
+pub const CONFIG_FILE: &str = "config.yaml";
+/// Directory where the channel Secret is mounted, one file per key of [`channel_key`].
+pub const CHANNEL_CREDENTIALS_DIRECTORY: &str = "/etc/payment/channels";
+/// Directory where the database password is mounted as [`PASSWORD_FILE`].
+pub const MYSQL_CREDENTIALS_DIRECTORY: &str = "/etc/payment/mysql";
+/// Directory where the cache password is mounted as [`PASSWORD_FILE`].
+pub const REDIS_CREDENTIALS_DIRECTORY: &str = "/etc/payment/redis";
+pub const PASSWORD_FILE: &str = "password";
+/// Where a reconciliation run leaves its [`crate::RunSummary`] for the operator to read.
+pub const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
+/// The database of payments, and the one of the transaction coordinator.
+pub const PAYMENT_DATABASE: &str = "payment";
+pub const COORDINATOR_DATABASE: &str = "seata";
+/// The transaction group that services and TC share.
+pub const TRANSACTION_GROUP: &str = "payment-tx-group";
+
+pub const WECHAT_CALLBACK_PATH: &str = "/callbacks/wechat";
+pub const ALIPAY_CALLBACK_PATH: &str = "/callbacks/alipay";
+
+/// Keys of the channel Secret. The first seven keep the names of the system this one replaces.
+pub mod channel_key {
+    /// The app (or mini program) id bound to the merchant.
+    pub const WECHAT_APP_ID: &str = "wechat-app-id";
+    /// The merchant number (mchid).
+    pub const WECHAT_MCH_ID: &str = "wechat-mch-id";
+    /// The APIv3 key: 32 ASCII bytes that decrypt callbacks.
+    pub const WECHAT_API_KEY: &str = "wechat-api-key";
+    pub const ALIPAY_APP_ID: &str = "alipay-app-id";
+    /// The application's private key, PEM (PKCS#8 or PKCS#1).
+    pub const ALIPAY_PRIVATE_KEY: &str = "alipay-private-key";
+    /// Alipay's public key (not the application's own), PEM (SPKI).
+    pub const ALIPAY_PUBLIC_KEY: &str = "alipay-public-key";
+    /// The merchant's private API key, PEM (PKCS#8 or PKCS#1).
+    pub const WECHAT_PRIVATE_KEY: &str = "wechat-private-key";
+    /// Serial number of the merchant's API certificate, upper-case hex.
+    pub const WECHAT_MERCHANT_SERIAL: &str = "wechat-merchant-serial";
+    /// Id of the WeChat Pay public key, `PUB_KEY_ID_…`.
+    pub const WECHAT_PUBLIC_KEY_ID: &str = "wechat-public-key-id";
+    /// The WeChat Pay public key, PEM (SPKI).
+    pub const WECHAT_PUBLIC_KEY: &str = "wechat-public-key";
+
+    /// What a client of WeChat Pay needs.
+    pub const WECHAT: [&str; 7] = [
+        WECHAT_APP_ID,
+        WECHAT_MCH_ID,
+        WECHAT_API_KEY,
+        WECHAT_PRIVATE_KEY,
+        WECHAT_MERCHANT_SERIAL,
+        WECHAT_PUBLIC_KEY_ID,
+        WECHAT_PUBLIC_KEY,
+    ];
+    /// What a client of Alipay needs.
+    pub const ALIPAY: [&str; 3] = [ALIPAY_APP_ID, ALIPAY_PRIVATE_KEY, ALIPAY_PUBLIC_KEY];
+
+    /// The channel's own half, which only the simulator holds.
+    pub const SIMULATOR_WECHAT_PRIVATE_KEY: &str = "simulator-wechat-private-key";
+    pub const SIMULATOR_ALIPAY_PRIVATE_KEY: &str = "simulator-alipay-private-key";
+    /// The merchant's public halves, which a channel learns when the merchant signs up.
+    pub const SIMULATOR_WECHAT_MERCHANT_PUBLIC_KEY: &str = "simulator-wechat-merchant-public-key";
+    pub const SIMULATOR_ALIPAY_APP_PUBLIC_KEY: &str = "simulator-alipay-app-public-key";
+    pub const SIMULATOR: [&str; 4] = [
+        SIMULATOR_WECHAT_PRIVATE_KEY,
+        SIMULATOR_ALIPAY_PRIVATE_KEY,
+        SIMULATOR_WECHAT_MERCHANT_PUBLIC_KEY,
+        SIMULATOR_ALIPAY_APP_PUBLIC_KEY,
+    ];
+}

@@ -1,0 +1,19 @@
+//! Payment decisions: money, states, evidence, reconciliation.
+//!
+//! Guarantees: pure functions over values; the clock, randomness and ids come in as arguments;
+//! every (state, evidence) pair has one decided answer, and no lower state ever overwrites a
+//! terminal one.
+//!
+//! Deliberately not here: any waiting, any I/O, any field name of a channel, any SQL.
+
+pub mod channel;
+pub mod evidence;
+pub mod ladder;
+pub mod matching;
+pub mod money;
+pub mod state;
+
+pub use channel::ChannelKind;
+pub use evidence::{Decision, Evidence, Observation, Rejection, Source, decide};
+pub use money::{Currency, Money, MoneyError};
+pub use state::PaymentState;

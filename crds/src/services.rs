@@ -1,0 +1,95 @@
+//! The services that run all the time.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{
+    resources::{Autoscaling, Resources},
+    rules,
+};
+
+/// The payment service and its workers.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::PAYMENT))]
+pub struct Payment {
+    /// Image of the payment runtime, used by every service of this system. Left out: the image
+    /// the operator was installed with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1, max = 500), extend("x-kubernetes-validations" = rules::IMAGE))]
+    pub image: Option<String>,
+    /// Replicas while autoscaling is off.
+    #[schemars(range(min = 1, max = 1000))]
+    pub replicas: i32,
+    /// When replicas are added and removed.
+    pub autoscaling: Autoscaling,
+    /// Compute resources of one replica.
+    pub resources: Resources,
+    /// The workers that ask the channels about open payments.
+    pub workers: Workers,
+    /// How long the cache answers repeats of one order, in seconds. After that the database
+    /// answers them: an order is charged once, whatever this value is.
+    #[schemars(range(min = 1, max = 86_400))]
+    pub idempotency_window_seconds: i64,
+    /// Time a payer has when the request does not say, in seconds.
+    #[schemars(range(min = 60, max = 604_800))]
+    pub expires_in_seconds: i64,
+}
+
+impl Default for Payment {
+    fn default() -> Self {
+        Self {
+            image: None,
+            replicas: 3,
+            autoscaling: Autoscaling::default(),
+            resources: Resources::requesting("100m", "96Mi"),
+            workers: Workers::default(),
+            idempotency_window_seconds: 300,
+            expires_in_seconds: 7200,
+        }
+    }
+}
+
+/// The workers of the payment service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Workers {
+    /// Number of workers. They share the work and take over from each other.
+    #[schemars(range(min = 1, max = 100))]
+    pub replicas: i32,
+    /// Compute resources of one worker.
+    pub resources: Resources,
+}
+
+impl Default for Workers {
+    fn default() -> Self {
+        Self {
+            replicas: 1,
+            resources: Resources::requesting("25m", "48Mi"),
+        }
+    }
+}
+
+/// The callback service.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+#[schemars(extend("x-kubernetes-validations" = rules::CALLBACK))]
+pub struct Callback {
+    /// Replicas while autoscaling is off.
+    #[schemars(range(min = 1, max = 1000))]
+    pub replicas: i32,
+    /// When replicas are added and removed.
+    pub autoscaling: Autoscaling,
+    /// Compute resources of one replica.
+    pub resources: Resources,
+}
+
+impl Default for Callback {
+    fn default() -> Self {
+        Self {
+            replicas: 3,
+            autoscaling: Autoscaling::default(),
+            resources: Resources::requesting("100m", "96Mi"),
+        }
+    }
+}

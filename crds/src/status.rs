@@ -1,0 +1,87 @@
+//! What the operator reports.
+
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// What the operator observed. Conditions follow kstatus, so that `kubectl wait`, Helm and Flux
+/// can wait for `Ready`.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct PaymentSystemStatus {
+    /// Generation of the specification that this status describes; `-1` before the first look.
+    pub observed_generation: i64,
+    /// `Ready` sums up; `Reconciling` and `Stalled` are present only while true; one further
+    /// condition per part.
+    #[schemars(
+        schema_with = "conditions",
+        extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["type"])
+    )]
+    pub conditions: Vec<Condition>,
+    /// The parts of the system, in the order in which they start.
+    #[schemars(extend("x-kubernetes-list-type" = "map", "x-kubernetes-list-map-keys" = ["name"]))]
+    pub components: Vec<Component>,
+    /// Tag or digest of the runtime image that is rolled out.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
+    /// Ready and wanted replicas of the payment service, such as `3/3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub payment: Option<String>,
+    /// Ready and wanted replicas of the callback service, such as `3/3`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub callback: Option<String>,
+    /// Result of the last finished reconciliation run.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub last_reconciliation: Option<LastReconciliation>,
+}
+
+/// One workload of the system.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Component {
+    /// Name of the object.
+    pub name: String,
+    /// Kind of the object.
+    pub kind: String,
+    /// Ready and wanted replicas, such as `1/1`.
+    pub ready: String,
+    /// Image it runs.
+    pub image: String,
+}
+
+/// Result of a reconciliation run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct LastReconciliation {
+    /// When the run ended, RFC 3339 in UTC.
+    pub finished_at: String,
+    /// First day it compared.
+    pub from: String,
+    /// Last day it compared.
+    pub to: String,
+    /// Rows that agreed.
+    pub matched: i64,
+    /// Differences that are open, over all days.
+    pub open_differences: i64,
+    /// Bills the channels had not made yet.
+    #[serde(default)]
+    pub pending_bills: i64,
+}
+
+fn conditions(_: &mut schemars::SchemaGenerator) -> schemars::Schema {
+    schemars::json_schema!({
+        "type": "array",
+        "items": {
+            "type": "object",
+            "required": ["type", "status", "lastTransitionTime", "reason", "message"],
+            "properties": {
+                "type": {"type": "string", "description": "What the condition is about."},
+                "status": {"type": "string", "enum": ["True", "False", "Unknown"], "description": "Whether it holds."},
+                "observedGeneration": {"type": "integer", "format": "int64", "description": "Generation of the specification it was computed for."},
+                "lastTransitionTime": {"type": "string", "format": "date-time", "description": "When `status` changed last."},
+                "reason": {"type": "string", "description": "Cause in one word, for programs."},
+                "message": {"type": "string", "description": "Cause in words: which object is waited for, and what to do."}
+            }
+        }
+    })
+}

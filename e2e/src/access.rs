@@ -1,0 +1,110 @@
+//! NodePort Services through which the host reaches a system's API, callbacks and simulator.
+//!
+//! The demo system's have fixed ports and stand in `manifests/access.yaml`; other systems get
+//! whatever ports the cluster has free.
+
+use anyhow::{Context as _, Result};
+use k8s_openapi::api::apps::v1::Deployment;
+use k8s_openapi::api::core::v1::{Node, Service};
+use serde_json::{Value, json};
+
+use crate::cluster::{Cluster, Plainly as _};
+use crate::environment::{Urls, cluster_setting};
+use crate::system::System;
+
+/// Suffix of the Service, workload it selects, port of the container.
+const PORTS: [(&str, &str, u16); 4] = [
+    ("access-api", "payment", contract::ports::HTTP),
+    ("access-callback", "callback", contract::ports::HTTP),
+    (
+        "access-simulator",
+        "channel-simulator",
+        contract::ports::SIMULATOR,
+    ),
+    (
+        "access-simulator-admin",
+        "channel-simulator",
+        contract::ports::SIMULATOR_ADMIN,
+    ),
+];
+
+/// Makes the Services of a system that has no manifest, selecting what its Deployments select.
+pub async fn create(system: &System) -> Result<Urls> {
+    for (suffix, workload, port) in PORTS {
+        let name = format!("{}-{workload}", system.name);
+        let deployment = system
+            .cluster
+            .api::<Deployment>(&system.namespace)
+            .get(&name)
+            .await;
+        let deployment = deployment
+            .plainly()
+            .with_context(|| format!("cannot read Deployment {name}"))?;
+        let selector = deployment.spec.map(|spec| spec.selector.match_labels);
+        system
+            .cluster
+            .apply(&service(system, suffix, port, &json!(selector)))
+            .await?;
+    }
+    urls(system).await
+}
+
+fn service(system: &System, suffix: &str, port: u16, selector: &Value) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": {"name": format!("{}-{suffix}", system.name), "namespace": system.namespace},
+        "spec": {
+            "type": "NodePort",
+            "selector": selector,
+            "ports": [{"name": "http", "port": port, "targetPort": port}],
+        },
+    })
+}
+
+/// The addresses behind a system's access Services.
+pub async fn urls(system: &System) -> Result<Urls> {
+    let host = node_host(&system.cluster).await?;
+    Ok(Urls {
+        api: url(system, &host, PORTS[0].0).await?,
+        callback: url(system, &host, PORTS[1].0).await?,
+        simulator: url(system, &host, PORTS[2].0).await?,
+        simulator_admin: url(system, &host, PORTS[3].0).await?,
+    })
+}
+
+async fn url(system: &System, host: &str, suffix: &str) -> Result<String> {
+    let name = format!("{}-{suffix}", system.name);
+    let service = system
+        .cluster
+        .api::<Service>(&system.namespace)
+        .get(&name)
+        .await;
+    let service = service
+        .plainly()
+        .with_context(|| format!("cannot read Service {name}"))?;
+    let ports = service.spec.and_then(|spec| spec.ports).unwrap_or_default();
+    let port = ports.iter().find_map(|port| port.node_port);
+    let port = port.with_context(|| format!("Service {name} has no node port"))?;
+    Ok(format!("http://{host}:{port}"))
+}
+
+/// Where node ports are reached: `NODE_HOST`, or else a node's own address.
+async fn node_host(cluster: &Cluster) -> Result<String> {
+    if let Some(host) = cluster_setting("NODE_HOST") {
+        return Ok(host);
+    }
+    let nodes = cluster.nodes().await?;
+    nodes
+        .iter()
+        .find_map(internal_ip)
+        .context("no node has an InternalIP; set NODE_HOST")
+}
+
+fn internal_ip(node: &Node) -> Option<String> {
+    let addresses = node.status.as_ref()?.addresses.as_ref()?;
+    let internal = addresses
+        .iter()
+        .find(|address| address.type_ == "InternalIP")?;
+    Some(internal.address.clone())
+}

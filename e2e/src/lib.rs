@@ -1,0 +1,29 @@
+//! What black-box tests and the tour need to know about a running payment system.
+//!
+//! Everything works over any kubeconfig: nothing here knows how the cluster came to be, and nothing
+//! uses the operator's or the runtime's code. Waiting is always for a condition, with a deadline
+//! and a failure that names the object that blocks and what happened to it last.
+//!
+//! Deliberately not here: what the tests claim (`tests/`), what the tour prints (`bin/tour`).
+
+pub mod access;
+pub mod api;
+pub mod audit;
+pub mod cluster;
+pub mod diagnosis;
+pub mod environment;
+pub mod runs;
+pub mod scene;
+pub mod simulator;
+pub mod small_system;
+pub mod system;
+pub mod usage;
+pub mod wait;
+
+pub use api::{Answer, Order, PaymentApi};
+pub use cluster::Cluster;
+pub use environment::Environment;
+pub use scene::Scene;
+pub use simulator::{Charge, Simulator};
+pub use system::System;
+pub use wait::{Seen, until};

@@ -1,0 +1,236 @@
+//! Writing what differs, and nothing else.
+//!
+//! Guarantees: an object is written only if it is absent, lacks something desired, or carries the
+//! digest of another manifest (which notices removed fields). Every write is one request, in the
+//! order of the manifests; a crash in between leaves a state from which the next pass goes on.
+//! Only objects that this PaymentSystem owns are deleted, by UID, and never data or credentials.
+
+use kube::{
+    Api, Client,
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
+    core::Status,
+};
+use serde_json::{Value, json};
+use tracing::{debug, info};
+
+use crate::{
+    FIELD_MANAGER,
+    build::{Manifest, Presence, common, labels},
+    cache::{Cache, Live},
+    gates::Gates,
+    kinds::Kind,
+    metrics::Metrics,
+    observe::Observed,
+    subset,
+    validate::ValidSystem,
+};
+
+/// Manager of the number of replicas a Deployment starts with. It is another one than ours, so
+/// that our next apply, which leaves the number to the autoscaler, does not reset it.
+const FIRST_REPLICAS_MANAGER: &str = "payment-operator-first-replicas";
+
+/// A write that failed.
+#[derive(Debug, thiserror::Error)]
+pub enum ApplyError {
+    #[error("cannot {verb} {kind} {name}")]
+    Write {
+        verb: &'static str,
+        kind: &'static str,
+        name: String,
+        source: Box<kube::Error>,
+    },
+}
+
+impl ApplyError {
+    /// Part of the API: never reword.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Write { .. } => "ApplyFailed",
+        }
+    }
+}
+
+/// Writes objects of one namespace.
+pub struct Writer<'a> {
+    pub client: &'a Client,
+    pub cache: &'a Cache,
+    pub metrics: &'a Metrics,
+    pub namespace: &'a str,
+}
+
+impl Writer<'_> {
+    fn api(&self, kind: Kind) -> Api<DynamicObject> {
+        Api::namespaced_with(
+            self.client.clone(),
+            self.namespace,
+            &kind.entry().resource(),
+        )
+    }
+
+    /// Applies all manifests that may be applied, then removes what is no longer desired.
+    pub async fn apply(
+        &self,
+        system: &ValidSystem,
+        observed: &Observed,
+        gates: &Gates,
+        manifests: &[Manifest],
+    ) -> Result<(), ApplyError> {
+        for manifest in manifests {
+            self.apply_one(manifest, observed.get(manifest.kind, &manifest.name), gates)
+                .await?;
+        }
+        for ((kind, name), live) in &observed.objects {
+            let desired = manifests.iter().any(|m| m.kind == *kind && m.name == *name);
+            if !desired && kind.removable() && !live.deleting && owned_by(live, &system.uid) {
+                self.delete(*kind, name, &live.uid).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn apply_one(
+        &self,
+        manifest: &Manifest,
+        live: Option<&Live>,
+        gates: &Gates,
+    ) -> Result<(), ApplyError> {
+        match live {
+            Some(live) if live.deleting || !gates.may_change(manifest) => return Ok(()),
+            None if manifest.presence == Presence::WhenPresent || !gates.may_create(manifest) => {
+                return Ok(());
+            }
+            _ => {}
+        }
+        let (kind, name) = (manifest.kind.name(), manifest.name.as_str());
+        let desired = with_hash(manifest);
+        if let Some(live) = live {
+            let Some(path) = difference(&desired, live) else {
+                return Ok(());
+            };
+            info!(kind, name, path, "correcting");
+        } else {
+            info!(kind, name, "creating");
+        }
+        self.patch(manifest.kind, name, FIELD_MANAGER, &desired)
+            .await?;
+        if let (None, Some(replicas)) = (live, manifest.first_replicas) {
+            let first = json!({
+                "apiVersion": desired["apiVersion"],
+                "kind": desired["kind"],
+                "metadata": {"name": name},
+                "spec": {"replicas": replicas},
+            });
+            self.patch(manifest.kind, name, FIRST_REPLICAS_MANAGER, &first)
+                .await?;
+        }
+        Ok(())
+    }
+
+    async fn patch(
+        &self,
+        kind: Kind,
+        name: &str,
+        manager: &str,
+        desired: &Value,
+    ) -> Result<(), ApplyError> {
+        let parameters = PatchParams::apply(manager).force().validation_strict();
+        self.metrics.write("apply", kind);
+        let result = self
+            .api(kind)
+            .patch(name, &parameters, &Patch::Apply(desired))
+            .await;
+        let object = result.map_err(failed("apply", kind, name))?;
+        self.cache.put(kind, object);
+        Ok(())
+    }
+
+    async fn delete(&self, kind: Kind, name: &str, uid: &str) -> Result<(), ApplyError> {
+        info!(kind = kind.name(), name, "deleting: no longer desired");
+        let parameters = DeleteParams::background().preconditions(Preconditions {
+            uid: Some(uid.to_owned()),
+            resource_version: None,
+        });
+        self.metrics.write("delete", kind);
+        match self.api(kind).delete(name, &parameters).await {
+            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+                debug!(kind = kind.name(), name, "already gone");
+                Ok(())
+            }
+            result => result.map(drop).map_err(failed("delete", kind, name)),
+        }
+    }
+
+    /// Creates a Secret unless there is one of its name. One that exists is only labelled, so
+    /// that the watch shows it and it is adopted as it is.
+    pub async fn create_secret(&self, name: &str, secret: Value) -> Result<(), ApplyError> {
+        let kind = Kind::Secret;
+        let metadata = json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {"name": name, "labels": secret["metadata"]["labels"]},
+        });
+        let parameters = PostParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PostParams::default()
+        };
+        info!(kind = kind.name(), name, "creating");
+        self.metrics.write("create", kind);
+        let object: DynamicObject = serde_json::from_value(secret)
+            .map_err(|error| failed("create", kind, name)(kube::Error::SerdeError(error)))?;
+        match self.api(kind).create(&parameters, &object).await {
+            Ok(object) => {
+                self.cache.put(kind, object);
+                Ok(())
+            }
+            Err(kube::Error::Api(status)) if exists(&status) => {
+                info!(name, "adopting the Secret that exists");
+                self.patch(kind, name, FIELD_MANAGER, &metadata).await
+            }
+            Err(error) => Err(failed("create", kind, name)(error)),
+        }
+    }
+}
+
+fn exists(status: &Status) -> bool {
+    status.reason == "AlreadyExists"
+}
+
+fn failed(verb: &'static str, kind: Kind, name: &str) -> impl FnOnce(kube::Error) -> ApplyError {
+    move |source| ApplyError::Write {
+        verb,
+        kind: kind.name(),
+        name: name.to_owned(),
+        source: Box::new(source),
+    }
+}
+
+/// The first path at which a live object lacks something. Type and version are not compared: the
+/// object was found under them.
+fn difference(desired: &Value, live: &Live) -> Option<String> {
+    let live = live.value();
+    let fields = desired.as_object()?.iter();
+    fields
+        .filter(|(field, _)| !["apiVersion", "kind"].contains(&field.as_str()))
+        .find_map(|(field, value)| {
+            let live = live.get(field).unwrap_or(&Value::Null);
+            subset::difference(value, live).map(|path| format!("/{field}{path}"))
+        })
+}
+
+/// The manifest with its own digest as an annotation.
+fn with_hash(manifest: &Manifest) -> Value {
+    let mut value = manifest.value.clone();
+    let hash = common::digest(&value);
+    value["metadata"]["annotations"][labels::DESIRED_HASH] = json!(hash);
+    value
+}
+
+fn owned_by(live: &Live, uid: &str) -> bool {
+    let value = live.value();
+    let owners = value["metadata"]["ownerReferences"].as_array();
+    owners.is_some_and(|owners| {
+        owners
+            .iter()
+            .any(|owner| owner["uid"] == uid && owner["controller"] == true)
+    })
+}

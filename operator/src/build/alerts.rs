@@ -1,0 +1,319 @@
+//! The alerts: what is worth waking someone for, one table per concern.
+
+use contract::metrics::{
+    API_DURATION, CALLBACK_DURATION, CALLBACKS, CHANNEL_REQUESTS, DEPENDENCY_UP, DIFFERENCES,
+    PAYMENTS, RECONCILED_AT,
+};
+
+use super::names;
+use crate::validate::ValidSystem;
+
+/// One alert.
+#[derive(Clone, Debug)]
+pub struct Alert {
+    pub name: &'static str,
+    pub expression: String,
+    /// How long the expression must hold.
+    pub pending: &'static str,
+    pub severity: &'static str,
+    pub summary: &'static str,
+    pub description: String,
+}
+
+/// Every alert of a system.
+pub fn all(system: &ValidSystem) -> Vec<Alert> {
+    let scope = Scope {
+        labels: format!(
+            "namespace=\"{}\",pod=~\"{}-.*\"",
+            system.namespace, system.name
+        ),
+        system,
+    };
+    [
+        scope.payments(),
+        scope.channels(),
+        scope.callbacks(),
+        scope.resources(),
+        scope.dependencies(),
+    ]
+    .concat()
+}
+
+struct Scope<'a> {
+    labels: String,
+    system: &'a ValidSystem,
+}
+
+fn alert(
+    name: &'static str,
+    (severity, pending): (&'static str, &'static str),
+    expression: String,
+    (summary, description): (&'static str, &str),
+) -> Alert {
+    Alert {
+        name,
+        expression,
+        pending,
+        severity,
+        summary,
+        description: description.to_owned(),
+    }
+}
+
+const CRITICAL: &str = "critical";
+const WARNING: &str = "warning";
+
+impl Scope<'_> {
+    fn rate(&self, metric: &str, matchers: &str) -> String {
+        format!("sum(rate({metric}{{{}{matchers}}}[5m]))", self.labels)
+    }
+
+    fn p99(&self, histogram: &str, matchers: &str) -> String {
+        format!(
+            "histogram_quantile(0.99, sum by (le) (rate({histogram}_bucket{{{}{matchers}}}[5m])))",
+            self.labels
+        )
+    }
+
+    fn payments(&self) -> Vec<Alert> {
+        let paid = self.rate(PAYMENTS, ",outcome=\"paid\"");
+        let decided = self.rate(PAYMENTS, ",outcome=~\"paid|failed|unknown\"");
+        let latency = self.p99(API_DURATION, ",method=\"POST\",route=\"/api/payments\"");
+        let requests = self.rate(
+            &format!("{API_DURATION}_count"),
+            ",method=\"POST\",route=\"/api/payments\"",
+        );
+        let deployment = names::payment(&self.system.name);
+        let namespace = &self.system.namespace;
+        vec![
+            alert(
+                "PaymentSuccessRateLow",
+                (CRITICAL, "5m"),
+                format!("{paid} / {decided} < 0.99"),
+                (
+                    "Fewer than 99 % of payments succeed",
+                    "{{ $value | humanizePercentage }} of the payments that were decided in the last 5 minutes succeeded. Compare the channels' error rates, then the events of failed payments.",
+                ),
+            ),
+            alert(
+                "PaymentLatencyHigh",
+                (WARNING, "5m"),
+                format!("{latency} > 3"),
+                (
+                    "Creating a payment takes longer than 3 s",
+                    "The 99th percentile is {{ $value | humanizeDuration }}. Look at the channels' latency and at the database first.",
+                ),
+            ),
+            alert(
+                "PaymentRateSurge",
+                (WARNING, "2m"),
+                format!("{requests} > 2000"),
+                (
+                    "More than 2000 payments per second",
+                    "{{ $value | humanize }} requests per second arrive. Check whether they are genuine and whether the autoscaler keeps up.",
+                ),
+            ),
+            alert(
+                "PaymentServiceDown",
+                (CRITICAL, "1m"),
+                format!(
+                    "kube_deployment_status_replicas_available{{namespace=\"{namespace}\",deployment=\"{deployment}\"}} == 0 or absent(kube_deployment_status_replicas_available{{namespace=\"{namespace}\",deployment=\"{deployment}\"}})"
+                ),
+                (
+                    "No replica of the payment service is available",
+                    "No payment can be taken. `kubectl describe paymentsystem` names the object that blocks.",
+                ),
+            ),
+        ]
+    }
+
+    fn channels(&self) -> Vec<Alert> {
+        let errors = |channel: &str| {
+            let failed = self.rate(
+                CHANNEL_REQUESTS,
+                &format!(",channel=\"{channel}\",outcome!=\"done\""),
+            );
+            let total = self.rate(CHANNEL_REQUESTS, &format!(",channel=\"{channel}\""));
+            format!("{failed} / {total} > 0.05")
+        };
+        let threshold = self.system.spec.reconciliation.difference_threshold;
+        let labels = &self.labels;
+        vec![
+            alert(
+                "WechatErrorsHigh",
+                (CRITICAL, "5m"),
+                errors("wechat"),
+                (
+                    "More than 5 % of the requests to WeChat Pay fail",
+                    "{{ $value | humanizePercentage }} of the requests were refused or had no known outcome. Payments without a known outcome are asked about until the channel answers.",
+                ),
+            ),
+            alert(
+                "AlipayErrorsHigh",
+                (CRITICAL, "5m"),
+                errors("alipay"),
+                (
+                    "More than 5 % of the requests to Alipay fail",
+                    "{{ $value | humanizePercentage }} of the requests were refused or had no known outcome. Payments without a known outcome are asked about until the channel answers.",
+                ),
+            ),
+            alert(
+                "ReconciliationDifferencesOpen",
+                (CRITICAL, "0m"),
+                format!("sum(max by (channel, class) ({DIFFERENCES}{{{labels}}})) > {threshold}"),
+                (
+                    "Our records and the channels' bills differ",
+                    "{{ $value }} differences are open. Each is listed with its evidence by the reconciliation service.",
+                ),
+            ),
+            alert(
+                "ReconciliationStale",
+                (WARNING, "10m"),
+                format!("time() - max by (channel) ({RECONCILED_AT}{{{labels}}}) > 172800"),
+                (
+                    "No reconciliation has finished for two days",
+                    "Channel {{ $labels.channel }} was last reconciled {{ $value | humanizeDuration }} ago. Look at the Jobs of the reconciliation CronJob.",
+                ),
+            ),
+        ]
+    }
+
+    fn callbacks(&self) -> Vec<Alert> {
+        let failed = self.rate(CALLBACKS, ",result=~\"rejected|failed\"");
+        let total = self.rate(CALLBACKS, ",result!=\"probe\"");
+        let latency = self.p99(CALLBACK_DURATION, "");
+        vec![
+            alert(
+                "CallbackFailuresHigh",
+                (CRITICAL, "5m"),
+                format!("{failed} / {total} > 0.01"),
+                (
+                    "More than 1 % of the callbacks fail",
+                    "{{ $value | humanizePercentage }} of the callbacks were rejected or could not be stored. Rejected ones point to a wrong or rotated key.",
+                ),
+            ),
+            alert(
+                "CallbackLatencyHigh",
+                (WARNING, "5m"),
+                format!("{latency} > 1"),
+                (
+                    "Acknowledging a callback takes longer than 1 s",
+                    "The 99th percentile is {{ $value | humanizeDuration }}. The channels give up after 5 s and repeat.",
+                ),
+            ),
+        ]
+    }
+
+    fn resources(&self) -> Vec<Alert> {
+        let labels = &self.labels;
+        let namespace = &self.system.namespace;
+        let name = &self.system.name;
+        let jvm = format!(
+            "namespace=\"{namespace}\",pod=~\"{}-.*\"",
+            names::coordinator(name)
+        );
+        let limit = |resource: &str| {
+            format!(
+                "sum by (pod) (kube_pod_container_resource_limits{{{labels},resource=\"{resource}\"}})"
+            )
+        };
+        let hpa = format!("namespace=\"{namespace}\",horizontalpodautoscaler=~\"{name}-.*\"");
+        vec![
+            alert(
+                "PodCpuHigh",
+                (WARNING, "10m"),
+                format!(
+                    "sum by (pod) (rate(container_cpu_usage_seconds_total{{{labels},container!=\"\"}}[5m])) / {} > 0.9",
+                    limit("cpu")
+                ),
+                (
+                    "A pod uses more than 90 % of its CPU limit",
+                    "Pod {{ $labels.pod }} uses {{ $value | humanizePercentage }} of its limit and is about to be throttled.",
+                ),
+            ),
+            alert(
+                "PodMemoryHigh",
+                (WARNING, "10m"),
+                format!(
+                    "sum by (pod) (container_memory_working_set_bytes{{{labels},container!=\"\"}}) / {} > 0.9",
+                    limit("memory")
+                ),
+                (
+                    "A pod uses more than 90 % of its memory limit",
+                    "Pod {{ $labels.pod }} uses {{ $value | humanizePercentage }} of its limit and is about to be killed.",
+                ),
+            ),
+            alert(
+                "CoordinatorHeapHigh",
+                (WARNING, "10m"),
+                format!(
+                    "sum by (pod) (jvm_memory_used_bytes{{{jvm},area=\"heap\"}}) / sum by (pod) (jvm_memory_max_bytes{{{jvm},area=\"heap\"}}) > 0.85"
+                ),
+                (
+                    "The transaction coordinator's heap is fuller than 85 %",
+                    "{{ $value | humanizePercentage }} of the heap of {{ $labels.pod }} is in use. Raise transactionCoordinator.heap.",
+                ),
+            ),
+            alert(
+                "CoordinatorGcSlow",
+                (WARNING, "10m"),
+                format!(
+                    "sum by (pod) (rate(jvm_gc_collection_seconds_sum{{{jvm}}}[5m])) / sum by (pod) (rate(jvm_gc_collection_seconds_count{{{jvm}}}[5m])) > 0.1"
+                ),
+                (
+                    "The transaction coordinator pauses longer than 100 ms for garbage collection",
+                    "A collection of {{ $labels.pod }} takes {{ $value | humanizeDuration }} on average. Raise transactionCoordinator.heap.",
+                ),
+            ),
+            alert(
+                "AutoscalerAtMaximum",
+                (WARNING, "15m"),
+                format!(
+                    "kube_horizontalpodautoscaler_status_current_replicas{{{hpa}}} >= kube_horizontalpodautoscaler_spec_max_replicas{{{hpa}}}"
+                ),
+                (
+                    "An autoscaler cannot add replicas any more",
+                    "{{ $labels.horizontalpodautoscaler }} has been at its maximum of {{ $value }} replicas. Raise maxReplicas if the load is genuine.",
+                ),
+            ),
+        ]
+    }
+
+    fn dependencies(&self) -> Vec<Alert> {
+        let down = |dependency: &str| {
+            format!(
+                "max({DEPENDENCY_UP}{{{},dependency=\"{dependency}\"}}) == 0 or sum({DEPENDENCY_UP}{{{},dependency=\"{dependency}\"}} == bool 0) > 1",
+                self.labels, self.labels
+            )
+        };
+        vec![
+            alert(
+                "MysqlConnectionFailing",
+                (CRITICAL, "1m"),
+                down("mysql"),
+                (
+                    "Services cannot reach MySQL",
+                    "No payment can be taken while the database does not answer.",
+                ),
+            ),
+            alert(
+                "RedisConnectionFailing",
+                (WARNING, "2m"),
+                down("redis"),
+                (
+                    "Services cannot reach Redis",
+                    "Payments go on; repeats are answered by the database alone and load on it rises.",
+                ),
+            ),
+            alert(
+                "CoordinatorConnectionFailing",
+                (CRITICAL, "2m"),
+                down("coordinator"),
+                (
+                    "Services cannot reach the transaction coordinator",
+                    "Payments are charged but not confirmed; they are confirmed when the coordinator is back.",
+                ),
+            ),
+        ]
+    }
+}

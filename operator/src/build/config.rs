@@ -1,0 +1,139 @@
+//! The runtime's configuration, and what of it each role consumes.
+
+use contract::config::{
+    Alipay, Channels, Coordinator, Listen, Mysql, Payment, Reconciliation, Redis, RuntimeConfig,
+    Shutdown, Wechat, Worker,
+};
+use contract::{Role, names as paths};
+
+use super::{common, names};
+use crate::validate::ValidSystem;
+
+/// The file every role reads.
+pub fn runtime(system: &ValidSystem) -> RuntimeConfig {
+    let spec = &system.spec;
+    let reconciliation = &spec.reconciliation;
+    RuntimeConfig {
+        system: format!("{}/{}", system.namespace, system.name),
+        listen: Listen::default(),
+        mysql: mysql(system),
+        redis: Some(redis(system)),
+        transaction_coordinator: Some(coordinator(system)),
+        channels: channels(system),
+        payment: Payment {
+            idempotency_window_seconds: spec.payment.idempotency_window_seconds.unsigned_abs(),
+            expires_in_seconds: spec.payment.expires_in_seconds.unsigned_abs(),
+            ..Payment::default()
+        },
+        worker: Worker::default(),
+        reconciliation: Reconciliation {
+            days: reconciliation.days.unsigned_abs(),
+            batch_size: reconciliation.batch_size.unsigned_abs(),
+            workers: reconciliation.workers.unsigned_abs(),
+            timeout_milliseconds: reconciliation.timeout_milliseconds.unsigned_abs(),
+            difference_threshold: reconciliation.difference_threshold.unsigned_abs(),
+        },
+        shutdown: Shutdown::default(),
+    }
+}
+
+fn mysql(system: &ValidSystem) -> Mysql {
+    let (host, port) = common::mysql_host(system);
+    Mysql {
+        host,
+        port,
+        database: paths::PAYMENT_DATABASE.to_owned(),
+        username: "payment".to_owned(),
+        password_file: format!(
+            "{}/{}",
+            paths::MYSQL_CREDENTIALS_DIRECTORY,
+            paths::PASSWORD_FILE
+        )
+        .into(),
+        max_connections: 10,
+    }
+}
+
+fn redis(system: &ValidSystem) -> Redis {
+    let external = system.spec.redis.external.as_ref();
+    let (host, port) = external.map_or_else(
+        || {
+            (
+                system.host(&names::redis(&system.name)),
+                contract::ports::REDIS,
+            )
+        },
+        |external| (external.host.clone(), external.port),
+    );
+    let password_file = format!(
+        "{}/{}",
+        paths::REDIS_CREDENTIALS_DIRECTORY,
+        paths::PASSWORD_FILE
+    );
+    Redis {
+        host,
+        port,
+        password_file: system.redis_secret().map(|_| password_file.into()),
+        timeout_milliseconds: 100,
+    }
+}
+
+fn coordinator(system: &ValidSystem) -> Coordinator {
+    let settings = &system.spec.transaction_coordinator;
+    let (host, port) = settings.external.as_ref().map_or_else(
+        || {
+            (
+                system.host(&names::coordinator(&system.name)),
+                contract::ports::COORDINATOR,
+            )
+        },
+        |external| (external.host.clone(), external.port),
+    );
+    Coordinator {
+        host,
+        port,
+        transaction_group: settings.transaction_group.clone(),
+    }
+}
+
+fn channels(system: &ValidSystem) -> Channels {
+    let settings = &system.spec.channels;
+    let simulator = format!(
+        "http://{}:{}",
+        system.host(&names::simulator(&system.name)),
+        contract::ports::SIMULATOR
+    );
+    let (wechat, alipay) = if settings.simulator {
+        (simulator.clone(), format!("{simulator}/gateway.do"))
+    } else {
+        (
+            settings.wechat.base_url.clone(),
+            settings.alipay.gateway_url.clone(),
+        )
+    };
+    Channels {
+        callback_base_url: system.callback_base_url.clone(),
+        credentials_directory: paths::CHANNEL_CREDENTIALS_DIRECTORY.into(),
+        wechat: system.wechat().then_some(Wechat { base_url: wechat }),
+        alipay: system.alipay().then_some(Alipay {
+            gateway_url: alipay,
+        }),
+        connect_timeout_milliseconds: 3_000,
+        total_timeout_milliseconds: 12_000,
+    }
+}
+
+/// Digest of what a role consumes, so that an edit restarts only what depends on it.
+pub fn digest(config: &RuntimeConfig, role: Role) -> String {
+    let mut consumed = config.clone();
+    if !matches!(role, Role::Api | Role::All) {
+        consumed.payment = Payment::default();
+    }
+    if !matches!(role, Role::Worker | Role::All) {
+        consumed.worker = Worker::default();
+    }
+    if !matches!(role, Role::Reconcile | Role::All) {
+        consumed.reconciliation = Reconciliation::default();
+    }
+    common::digest(&consumed)
+}

@@ -1,0 +1,198 @@
+//! The managed MySQL server: a StatefulSet with one replica, its configuration and address.
+//!
+//! Every start converges: an init file sets passwords, makes databases, users, grants and the
+//! coordinator's tables, each `IF NOT EXISTS`, so that an edited Secret or a new table takes
+//! effect by a restart. Making the data directory is safe from a crash at any point: a directory
+//! counts only once its name stands in the file `current`, an unfinished one is left behind and
+//! never used.
+
+use serde_json::{Value, json};
+
+use super::{
+    Manifest, Stage,
+    common::{self, Pod},
+    labels::{self, component::MYSQL},
+    names,
+};
+use crate::{kinds::Kind, observe::Observed, validate::ValidSystem};
+
+/// Keys of the Secret that are spliced into SQL and must therefore be plain.
+pub const PASSWORD_KEYS: [&str; 3] = ["root-password", "password", "coordinator-password"];
+
+const USER: u32 = 999;
+const INIT_SQL: &str = include_str!("mysql_init.sql");
+
+pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
+    if system.spec.mysql.external.is_some() {
+        return Vec::new();
+    }
+    let name = names::mysql(&system.name);
+    let mysql = &system.spec.mysql;
+    let ports = [("mysql", contract::ports::MYSQL, "mysql")];
+    vec![
+        common::headless(common::service(system, name.clone(), MYSQL, &ports)),
+        common::claim(
+            system,
+            observed,
+            (&name, MYSQL),
+            (&mysql.storage.size, mysql.retention),
+        ),
+        configuration(system),
+        statefulset(system, observed),
+    ]
+}
+
+fn configuration(system: &ValidSystem) -> Manifest {
+    let identity = (Kind::ConfigMap, names::mysql(&system.name), MYSQL);
+    let data = json!({"data": {"my.cnf": my_cnf(system), "prepare.sh": prepare_script()}});
+    common::owned(system, identity, Stage::Stores, data)
+}
+
+fn my_cnf(system: &ValidSystem) -> String {
+    let mysql = &system.spec.mysql;
+    format!(
+        "[mysqld]
+port={port}
+bind-address=0.0.0.0
+socket=/run/mysqld/mysqld.sock
+pid-file=/run/mysqld/mysqld.pid
+tmpdir=/tmp
+skip-name-resolve
+mysqlx=OFF
+secure-file-priv=NULL
+server-id=1
+log-bin=binlog
+binlog-expire-logs-seconds=604800
+sync-binlog={sync_binlog}
+max-connections={connections}
+innodb-buffer-pool-size={pool}
+innodb-flush-log-at-trx-commit={flush}
+character-set-server=utf8mb4
+default-time-zone=+00:00
+",
+        port = contract::ports::MYSQL,
+        sync_binlog = mysql.sync_binlog,
+        connections = mysql.max_connections,
+        pool = system.buffer_pool_bytes,
+        flush = mysql.innodb_flush_log_at_trx_commit,
+    )
+}
+
+/// Makes the data directory if there is none, and writes the init file. Only `sh` and `mysqld`
+/// are needed. The passwords are plain (`gates` holds the store back otherwise), so they need no
+/// quoting.
+fn prepare_script() -> String {
+    let statements: Vec<&str> = INIT_SQL
+        .lines()
+        .filter(|line| !line.is_empty() && !line.starts_with("--"))
+        .collect();
+    let statements = statements.join("\n");
+    format!(
+        "set -eu
+base=/var/lib/mysql
+if [ ! -s $base/current ]; then
+  number=1
+  while [ -e $base/data-$number ]; do number=$((number + 1)); done
+  mysqld --no-defaults --initialize-insecure --datadir=$base/data-$number --tmpdir=/tmp --log-error-verbosity=2
+  echo data-$number > $base/current
+fi
+umask 077
+while IFS= read -r line; do printf '%s\\n' \"$line\"; done > /run/mysqld/init.sql <<SQL
+{statements}
+SQL
+"
+    )
+}
+
+fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
+    let name = names::mysql(&system.name);
+    let mysql = &system.spec.mysql;
+    let annotations = json!({
+        labels::CONFIG_HASH: common::digest(&(my_cnf(system), prepare_script())),
+        labels::CREDENTIALS_HASH: common::credentials_digest(
+            observed,
+            PASSWORD_KEYS.map(|key| (name.as_str(), key)),
+        ),
+    });
+    let pod = Pod {
+        component: MYSQL,
+        user: USER,
+        grace_seconds: 60,
+        annotations,
+        init_containers: json!([prepare(system)]),
+        container: server(system),
+        volumes: json!([
+            {"name": "config", "configMap": {"name": name}},
+            {"name": "run", "emptyDir": {"medium": "Memory", "sizeLimit": "16Mi"}},
+            {"name": "tmp", "emptyDir": {}},
+        ]),
+    };
+    let spec = json!({
+        "replicas": 1,
+        "serviceName": name,
+        "podManagementPolicy": common::POD_MANAGEMENT,
+        "selector": {"matchLabels": labels::selector(&system.name, MYSQL)},
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+        "template": common::pod_template(system, pod),
+        "volumeClaimTemplates": common::claim_template(
+            system,
+            observed,
+            (&name, MYSQL),
+            (&mysql.storage.size, &mysql.storage.storage_class_name),
+        ),
+    });
+    common::owned(
+        system,
+        (Kind::StatefulSet, name, MYSQL),
+        Stage::Stores,
+        json!({"spec": spec}),
+    )
+}
+
+fn mounts() -> Value {
+    json!([
+        {"name": "data", "mountPath": "/var/lib/mysql"},
+        {"name": "config", "mountPath": "/etc/payment/mysql", "readOnly": true},
+        {"name": "run", "mountPath": "/run/mysqld"},
+        {"name": "tmp", "mountPath": "/tmp"},
+    ])
+}
+
+fn prepare(system: &ValidSystem) -> Value {
+    let secret = names::mysql(&system.name);
+    json!({
+        "name": "prepare",
+        "image": system.spec.mysql.image,
+        "command": ["sh", "/etc/payment/mysql/prepare.sh"],
+        "env": [
+            common::secret_env("ROOT_PASSWORD", &secret, "root-password"),
+            common::secret_env("PASSWORD", &secret, "password"),
+            common::secret_env("COORDINATOR_PASSWORD", &secret, "coordinator-password"),
+        ],
+        "resources": common::resources(&system.spec.mysql.resources),
+        "securityContext": common::container_security(),
+        "volumeMounts": mounts(),
+    })
+}
+
+fn server(system: &ValidSystem) -> Value {
+    json!({
+        "name": "mysql",
+        "image": system.spec.mysql.image,
+        "command": [
+            "sh",
+            "-c",
+            "read -r directory < /var/lib/mysql/current && exec mysqld \
+             --defaults-file=/etc/payment/mysql/my.cnf \
+             --datadir=/var/lib/mysql/$directory \
+             --init-file=/run/mysqld/init.sql",
+        ],
+        "ports": [{"name": "mysql", "containerPort": contract::ports::MYSQL, "protocol": "TCP"}],
+        "resources": common::resources(&system.spec.mysql.resources),
+        "securityContext": common::container_security(),
+        "startupProbe": common::tcp_probe("mysql", 1800),
+        "readinessProbe": common::tcp_probe("mysql", 5),
+        "livenessProbe": {"tcpSocket": {"port": "mysql"}, "periodSeconds": 10, "timeoutSeconds": 5, "failureThreshold": 12},
+        "volumeMounts": mounts(),
+    })
+}

@@ -1,0 +1,29 @@
+//! Names of a system's objects, each made from the system's name in one place.
+
+macro_rules! names {
+    ($($(#[$doc:meta])* $function:ident => $suffix:literal;)*) => {
+        $($(#[$doc])* pub fn $function(system: &str) -> String {
+            format!("{system}-{}", $suffix)
+        })*
+    };
+}
+
+names! {
+    /// StatefulSet, Service, ConfigMap and Secret of the database.
+    mysql => "mysql";
+    redis => "redis";
+    coordinator => "coordinator";
+    /// Headless Service that gives the coordinator's pods their names.
+    coordinator_pods => "coordinator-pods";
+    payment => "payment";
+    callback => "callback";
+    worker => "worker";
+    /// Deployment, Service and CronJob.
+    reconciliation => "reconciliation";
+    reconciliation_daily => "reconciliation-daily";
+    /// ConfigMap and PodMonitor of the runtime.
+    runtime => "runtime";
+    simulator => "channel-simulator";
+    alerts => "alerts";
+    migration_prefix => "migrate-";
+}

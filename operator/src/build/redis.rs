@@ -1,0 +1,123 @@
+//! The managed Redis (or Valkey) server.
+//!
+//! The password is an argument, not part of the configuration file, so that the file is a plain
+//! ConfigMap and the image needs nothing but `redis-server`.
+
+use serde_json::{Value, json};
+
+use super::{
+    Manifest, Stage,
+    common::{self, Pod},
+    labels::{self, component::REDIS},
+    names,
+};
+use crate::{kinds::Kind, observe::Observed, validate::ValidSystem};
+
+const USER: u32 = 999;
+
+pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
+    if system.spec.redis.external.is_some() {
+        return Vec::new();
+    }
+    let name = names::redis(&system.name);
+    let redis = &system.spec.redis;
+    let ports = [("redis", contract::ports::REDIS, "redis")];
+    let identity = (Kind::ConfigMap, name.clone(), REDIS);
+    vec![
+        common::headless(common::service(system, name.clone(), REDIS, &ports)),
+        common::claim(
+            system,
+            observed,
+            (&name, REDIS),
+            (&redis.storage.size, redis.retention),
+        ),
+        common::owned(
+            system,
+            identity,
+            Stage::Stores,
+            json!({"data": {"redis.conf": redis_conf(system)}}),
+        ),
+        statefulset(system, observed),
+    ]
+}
+
+fn redis_conf(system: &ValidSystem) -> String {
+    let redis = &system.spec.redis;
+    format!(
+        "port {port}
+bind * -::*
+dir /data
+save \"\"
+appendonly yes
+appendfsync {appendfsync}
+maxmemory {maxmemory}
+maxmemory-policy {policy}
+",
+        port = contract::ports::REDIS,
+        appendfsync = word(&redis.appendfsync),
+        maxmemory = redis.maxmemory,
+        policy = word(&redis.maxmemory_policy),
+    )
+}
+
+/// The spelling of an enum value in the resource, which is Redis' own.
+fn word(value: &impl serde::Serialize) -> String {
+    let value = serde_json::to_value(value).unwrap_or_default();
+    value.as_str().unwrap_or_default().to_owned()
+}
+
+fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
+    let name = names::redis(&system.name);
+    let redis = &system.spec.redis;
+    let pod = Pod {
+        component: REDIS,
+        user: USER,
+        grace_seconds: 30,
+        annotations: json!({
+            labels::CONFIG_HASH: common::digest(&redis_conf(system)),
+            labels::CREDENTIALS_HASH: common::credentials_digest(observed, [(name.as_str(), "password")]),
+        }),
+        init_containers: Value::Null,
+        container: container(system),
+        volumes: json!([{"name": "config", "configMap": {"name": name}}]),
+    };
+    let spec = json!({
+        "replicas": 1,
+        "serviceName": name,
+        "podManagementPolicy": common::POD_MANAGEMENT,
+        "selector": {"matchLabels": labels::selector(&system.name, REDIS)},
+        "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
+        "template": common::pod_template(system, pod),
+        "volumeClaimTemplates": common::claim_template(
+            system,
+            observed,
+            (&name, REDIS),
+            (&redis.storage.size, &redis.storage.storage_class_name),
+        ),
+    });
+    common::owned(
+        system,
+        (Kind::StatefulSet, name, REDIS),
+        Stage::Stores,
+        json!({"spec": spec}),
+    )
+}
+
+fn container(system: &ValidSystem) -> Value {
+    json!({
+        "name": "redis",
+        "image": system.spec.redis.image,
+        "command": ["redis-server"],
+        "args": ["/etc/payment/redis/redis.conf", "--requirepass", "$(REDIS_PASSWORD)"],
+        "env": [common::secret_env("REDIS_PASSWORD", &names::redis(&system.name), "password")],
+        "ports": [{"name": "redis", "containerPort": contract::ports::REDIS, "protocol": "TCP"}],
+        "resources": common::resources(&system.spec.redis.resources),
+        "securityContext": common::container_security(),
+        "startupProbe": common::tcp_probe("redis", 300),
+        "readinessProbe": common::tcp_probe("redis", 5),
+        "volumeMounts": [
+            {"name": "data", "mountPath": "/data"},
+            {"name": "config", "mountPath": "/etc/payment/redis", "readOnly": true},
+        ],
+    })
+}

@@ -1,0 +1,395 @@
+//! The services: one Deployment per role, all from one image and one configuration file, the
+//! migration that precedes them, and what keeps them up: autoscaling and disruption budgets.
+
+use contract::{
+    Role, RuntimeConfig,
+    names::{
+        CHANNEL_CREDENTIALS_DIRECTORY, CONFIG_DIRECTORY, CONFIG_FILE, MYSQL_CREDENTIALS_DIRECTORY,
+        PASSWORD_FILE, REDIS_CREDENTIALS_DIRECTORY,
+    },
+    ports,
+};
+use crds::resources::{Autoscaling, Resources};
+use serde_json::{Value, json};
+
+use super::{
+    BuildError, Manifest, Stage,
+    common::{self, Pod},
+    config, labels, names,
+};
+use crate::{gates, kinds::Kind, observe::Observed, validate::ValidSystem};
+
+/// User of the runtime image.
+const USER: u32 = 65_532;
+
+/// One service.
+struct Service<'a> {
+    role: Role,
+    component: &'static str,
+    name: String,
+    replicas: i32,
+    autoscaling: Option<&'a Autoscaling>,
+    resources: &'a Resources,
+    ports: Vec<(&'static str, u16, &'static str)>,
+}
+
+fn services(system: &ValidSystem) -> [Service<'_>; 4] {
+    let spec = &system.spec;
+    let (payment, callback) = (&spec.payment, &spec.callback);
+    [
+        Service {
+            role: Role::Api,
+            component: labels::component::PAYMENT,
+            name: names::payment(&system.name),
+            replicas: payment.replicas,
+            autoscaling: payment.autoscaling.enabled.then_some(&payment.autoscaling),
+            resources: &payment.resources,
+            ports: vec![
+                (ports::HTTP_NAME, ports::HTTP, ports::HTTP_NAME),
+                ("http-payment", ports::PAYMENT_SERVICE, ports::HTTP_NAME),
+                (
+                    ports::MANAGEMENT_NAME,
+                    ports::PAYMENT_SERVICE_MANAGEMENT,
+                    ports::MANAGEMENT_NAME,
+                ),
+            ],
+        },
+        Service {
+            role: Role::Callback,
+            component: labels::component::CALLBACK,
+            name: names::callback(&system.name),
+            replicas: callback.replicas,
+            autoscaling: callback
+                .autoscaling
+                .enabled
+                .then_some(&callback.autoscaling),
+            resources: &callback.resources,
+            ports: vec![
+                (ports::HTTP_NAME, ports::CALLBACK_SERVICE, ports::HTTP_NAME),
+                (
+                    ports::MANAGEMENT_NAME,
+                    ports::CALLBACK_SERVICE_MANAGEMENT,
+                    ports::MANAGEMENT_NAME,
+                ),
+            ],
+        },
+        Service {
+            role: Role::Worker,
+            component: labels::component::WORKER,
+            name: names::worker(&system.name),
+            replicas: payment.workers.replicas,
+            autoscaling: None,
+            resources: &payment.workers.resources,
+            ports: Vec::new(),
+        },
+        Service {
+            role: Role::Reconcile,
+            component: labels::component::RECONCILIATION,
+            name: names::reconciliation(&system.name),
+            replicas: 1,
+            autoscaling: None,
+            resources: &spec.reconciliation.resources,
+            ports: vec![
+                (
+                    ports::HTTP_NAME,
+                    ports::RECONCILIATION_SERVICE,
+                    ports::HTTP_NAME,
+                ),
+                (
+                    ports::MANAGEMENT_NAME,
+                    ports::RECONCILIATION_SERVICE_MANAGEMENT,
+                    ports::MANAGEMENT_NAME,
+                ),
+            ],
+        },
+    ]
+}
+
+pub fn manifests(system: &ValidSystem, observed: &Observed) -> Result<Vec<Manifest>, BuildError> {
+    let runtime = config::runtime(system);
+    let image = gates::rolled_image(system, observed);
+    let mut manifests = vec![configuration(system, &runtime)?, migration(system)];
+    for service in services(system) {
+        if !service.ports.is_empty() {
+            let name = service.name.clone();
+            manifests.push(common::service(
+                system,
+                name,
+                service.component,
+                &service.ports,
+            ));
+        }
+        manifests.push(deployment(system, observed, (&runtime, &image), &service));
+        manifests.extend(
+            service
+                .autoscaling
+                .map(|scaling| autoscaler(system, &service, scaling)),
+        );
+        manifests.extend(disruption_budget(system, &service));
+    }
+    Ok(manifests)
+}
+
+fn configuration(system: &ValidSystem, runtime: &RuntimeConfig) -> Result<Manifest, BuildError> {
+    let yaml = runtime.to_yaml().map_err(|source| BuildError::Render {
+        what: "the payment runtime",
+        source,
+    })?;
+    let identity = (
+        Kind::ConfigMap,
+        names::runtime(&system.name),
+        labels::component::RUNTIME,
+    );
+    Ok(common::owned(
+        system,
+        identity,
+        Stage::Stores,
+        json!({"data": {CONFIG_FILE: yaml}}),
+    ))
+}
+
+/// The pod of a role: what it is called with, and which Secrets it reads.
+pub struct RuntimePod<'a> {
+    pub component: &'a str,
+    pub image: &'a str,
+    pub args: Vec<String>,
+    pub resources: &'a Resources,
+    pub annotations: Value,
+    /// The role talks to the channels.
+    pub channels: bool,
+    /// The role serves HTTP.
+    pub serves: bool,
+}
+
+/// Arguments that name a role and its configuration.
+pub fn arguments(role: Role, further: &[String]) -> Vec<String> {
+    let first = [
+        role.name().to_owned(),
+        "--config".to_owned(),
+        format!("{CONFIG_DIRECTORY}/{CONFIG_FILE}"),
+    ];
+    first.into_iter().chain(further.iter().cloned()).collect()
+}
+
+pub fn pod_template(system: &ValidSystem, pod: RuntimePod<'_>) -> Value {
+    let mut volumes = vec![
+        json!({"name": "config", "configMap": {"name": names::runtime(&system.name)}}),
+        common::secret_file("mysql", &system.mysql_secret(), "password", PASSWORD_FILE),
+        json!({"name": "tmp", "emptyDir": {}}),
+    ];
+    let mut mounts = vec![
+        json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true}),
+        json!({"name": "mysql", "mountPath": MYSQL_CREDENTIALS_DIRECTORY, "readOnly": true}),
+        json!({"name": "tmp", "mountPath": "/tmp"}),
+    ];
+    if let Some(secret) = system.redis_secret() {
+        volumes.push(common::secret_file(
+            "redis",
+            &secret,
+            "password",
+            PASSWORD_FILE,
+        ));
+        mounts.push(
+            json!({"name": "redis", "mountPath": REDIS_CREDENTIALS_DIRECTORY, "readOnly": true}),
+        );
+    }
+    if pod.channels {
+        volumes.push(channel_volume(system));
+        mounts.push(json!({"name": "channels", "mountPath": CHANNEL_CREDENTIALS_DIRECTORY, "readOnly": true}));
+    }
+    let mut container = json!({
+        "name": "runtime",
+        "image": pod.image,
+        "args": pod.args,
+        "resources": common::resources(pod.resources),
+        "securityContext": common::container_security(),
+        "terminationMessagePath": contract::names::TERMINATION_MESSAGE_PATH,
+        "volumeMounts": mounts,
+    });
+    if pod.serves {
+        serve(&mut container);
+    }
+    let shutdown = contract::config::Shutdown::default();
+    let template = Pod {
+        component: pod.component,
+        user: USER,
+        grace_seconds: shutdown.ready_off_seconds + shutdown.drain_seconds + 7,
+        annotations: pod.annotations,
+        init_containers: Value::Null,
+        container,
+        volumes: json!(volumes),
+    };
+    common::pod_template(system, template)
+}
+
+/// Only the keys of the channels that are switched on, so that a missing key of another channel
+/// holds no pod back.
+fn channel_volume(system: &ValidSystem) -> Value {
+    let items: Vec<Value> = system
+        .channel_keys()
+        .into_iter()
+        .map(|key| json!({"key": key, "path": key}))
+        .collect();
+    json!({
+        "name": "channels",
+        "secret": {"secretName": system.channel_secret(), "defaultMode": 0o440, "items": items},
+    })
+}
+
+fn serve(container: &mut Value) {
+    let (readiness, liveness) = ("/actuator/health/readiness", "/actuator/health/liveness");
+    container["ports"] = json!([
+        {"name": ports::HTTP_NAME, "containerPort": ports::HTTP, "protocol": "TCP"},
+        {"name": ports::MANAGEMENT_NAME, "containerPort": ports::MANAGEMENT, "protocol": "TCP"},
+    ]);
+    container["startupProbe"] = common::http_probe(readiness, ports::MANAGEMENT_NAME, 1, 300);
+    container["readinessProbe"] = common::http_probe(readiness, ports::MANAGEMENT_NAME, 1, 3);
+    container["livenessProbe"] = common::http_probe(liveness, ports::MANAGEMENT_NAME, 10, 3);
+}
+
+/// Digest of all Secrets a role reads.
+pub fn credentials_hash(system: &ValidSystem, observed: &Observed, channels: bool) -> String {
+    let (mysql, redis, secret) = (
+        system.mysql_secret(),
+        system.redis_secret(),
+        system.channel_secret(),
+    );
+    let mut consumed = vec![(mysql.as_str(), "password")];
+    consumed.extend(redis.as_deref().map(|redis| (redis, "password")));
+    if channels {
+        consumed.extend(
+            system
+                .channel_keys()
+                .into_iter()
+                .map(|key| (secret.as_str(), key)),
+        );
+    }
+    common::credentials_digest(observed, consumed)
+}
+
+/// `replicas` stays unset while an autoscaler owns it: applying a number would undo each scaling.
+fn deployment(
+    system: &ValidSystem,
+    observed: &Observed,
+    (runtime, image): (&RuntimeConfig, &str),
+    service: &Service<'_>,
+) -> Manifest {
+    let annotations = json!({
+        labels::CONFIG_HASH: config::digest(runtime, service.role),
+        labels::CREDENTIALS_HASH: credentials_hash(system, observed, true),
+    });
+    let pod = RuntimePod {
+        component: service.component,
+        image,
+        args: arguments(service.role, &[]),
+        resources: service.resources,
+        annotations,
+        channels: true,
+        serves: true,
+    };
+    let mut template = pod_template(system, pod);
+    template["spec"]["topologySpreadConstraints"] = common::spread(system, service.component);
+    template["spec"]["affinity"] = common::anti_affinity(system, service.component);
+    let mut spec = json!({
+        "selector": {"matchLabels": labels::selector(&system.name, service.component)},
+        "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
+        "template": template,
+    });
+    if service.autoscaling.is_none() {
+        spec["replicas"] = json!(service.replicas);
+    }
+    let identity = (Kind::Deployment, service.name.clone(), service.component);
+    Manifest {
+        first_replicas: service.autoscaling.map(|scaling| scaling.min_replicas),
+        ..common::owned(system, identity, Stage::Services, json!({"spec": spec}))
+    }
+}
+
+fn autoscaler(system: &ValidSystem, service: &Service<'_>, scaling: &Autoscaling) -> Manifest {
+    let (up, down) = (&scaling.scale_up, &scaling.scale_down);
+    let metric = |name: &str, percent: i32| {
+        json!({"type": "Resource", "resource": {
+            "name": name,
+            "target": {"type": "Utilization", "averageUtilization": percent},
+        }})
+    };
+    let policy = |kind: &str, value: i32, period: i32| json!({"type": kind, "value": value, "periodSeconds": period});
+    let spec = json!({
+        "scaleTargetRef": {"apiVersion": "apps/v1", "kind": "Deployment", "name": service.name},
+        "minReplicas": scaling.min_replicas,
+        "maxReplicas": scaling.max_replicas,
+        "metrics": [
+            metric("cpu", scaling.cpu_utilization_percent),
+            metric("memory", scaling.memory_utilization_percent),
+        ],
+        "behavior": {
+            "scaleUp": {
+                "stabilizationWindowSeconds": 0,
+                "selectPolicy": "Max",
+                "policies": [
+                    policy("Percent", up.percent, up.period_seconds),
+                    policy("Pods", up.pods, up.period_seconds),
+                ],
+            },
+            "scaleDown": {
+                "stabilizationWindowSeconds": down.stabilization_seconds,
+                "selectPolicy": "Max",
+                "policies": [policy("Percent", down.percent, down.period_seconds)],
+            },
+        },
+    });
+    let identity = (
+        Kind::HorizontalPodAutoscaler,
+        service.name.clone(),
+        service.component,
+    );
+    common::owned(system, identity, Stage::Services, json!({"spec": spec}))
+}
+
+/// None at one replica: it would only hold back node drains.
+fn disruption_budget(system: &ValidSystem, service: &Service<'_>) -> Option<Manifest> {
+    let fewest = service
+        .autoscaling
+        .map_or(service.replicas, |scaling| scaling.min_replicas);
+    let identity = (
+        Kind::PodDisruptionBudget,
+        service.name.clone(),
+        service.component,
+    );
+    let spec = json!({
+        "maxUnavailable": 1,
+        "selector": {"matchLabels": labels::selector(&system.name, service.component)},
+        "unhealthyPodEvictionPolicy": "AlwaysAllow",
+    });
+    (fewest > 1).then(|| common::owned(system, identity, Stage::Stores, json!({"spec": spec})))
+}
+
+/// One Job per image and pod: a Job cannot be changed, so its name carries a digest of what it
+/// runs, and one that has run is never run again.
+fn migration(system: &ValidSystem) -> Manifest {
+    let resources = &system.spec.reconciliation.resources;
+    let pod = RuntimePod {
+        component: labels::component::MIGRATION,
+        image: &system.runtime_image,
+        args: arguments(Role::Migrate, &[]),
+        resources,
+        annotations: json!({}),
+        channels: false,
+        serves: false,
+    };
+    let mut template = pod_template(system, pod);
+    template["spec"]["restartPolicy"] = json!("Never");
+    let name = format!(
+        "{}{}",
+        names::migration_prefix(&system.name),
+        &common::digest(&template)[..10]
+    );
+    let identity = (Kind::Job, name, labels::component::MIGRATION);
+    let body = json!({"spec": {"backoffLimit": 6, "template": template}});
+    common::owned(system, identity, Stage::Migration, body)
+}
+
+/// Name of the Job that brings the schema up to what the specified image needs.
+pub fn migration_name(system: &ValidSystem) -> String {
+    migration(system).name
+}

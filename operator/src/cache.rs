@@ -1,0 +1,263 @@
+//! Everything the operator knows of the cluster: one compact copy of each of its objects.
+//!
+//! Guarantees: an object never goes back in time (an event older than what is stored is dropped),
+//! and what the operator just wrote is stored at once, so that the next pass sees its own writes.
+//! Of Secrets only digests are kept, of Pods only their state.
+//!
+//! Not here: the watches that fill it (`watches`).
+
+use std::{
+    collections::{BTreeMap, BTreeSet, HashMap},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+};
+
+use base64::Engine;
+use kube::{api::DynamicObject, core::ObjectMeta};
+use serde_json::{Map, Value, json};
+use sha2::{Digest, Sha256};
+
+use crate::{build::labels, kinds::Kind};
+
+/// One object. The body is kept as text: a tenth of the size of a parsed tree.
+#[derive(Clone, Debug)]
+pub struct Live {
+    pub uid: String,
+    pub resource_version: u64,
+    pub deleting: bool,
+    body: Box<str>,
+}
+
+impl Live {
+    pub fn new(kind: Kind, mut object: DynamicObject) -> Self {
+        prune(&mut object.metadata);
+        let body = match kind {
+            Kind::Secret => json!({"metadata": object.metadata, "digests": digests(&object.data)}),
+            Kind::Pod => json!({
+                "metadata": {"name": object.metadata.name, "labels": object.metadata.labels},
+                "status": pod_state(&object.data),
+            }),
+            _ => {
+                let mut body = Map::new();
+                body.insert("metadata".to_owned(), json!(object.metadata));
+                if let Value::Object(rest) = object.data {
+                    body.extend(rest);
+                }
+                Value::Object(body)
+            }
+        };
+        Self {
+            uid: object.metadata.uid.unwrap_or_default(),
+            resource_version: version(object.metadata.resource_version.as_deref()),
+            deleting: object.metadata.deletion_timestamp.is_some(),
+            body: body.to_string().into_boxed_str(),
+        }
+    }
+
+    pub fn value(&self) -> Value {
+        serde_json::from_str(&self.body).unwrap_or_default()
+    }
+}
+
+fn version(text: Option<&str>) -> u64 {
+    text.and_then(|text| text.parse().ok()).unwrap_or_default()
+}
+
+/// Drops what no pass looks at.
+fn prune(metadata: &mut ObjectMeta) {
+    metadata.managed_fields = None;
+    metadata.self_link = None;
+}
+
+/// What is known of one key of a Secret.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct KeyDigest {
+    /// SHA-256 of the value, shortened: enough to notice a change.
+    pub hash: String,
+    /// The value has only characters that need no quoting in SQL, YAML or a shell.
+    pub plain: bool,
+    pub empty: bool,
+}
+
+fn digests(data: &Value) -> Value {
+    let keys = data["data"].as_object().into_iter().flatten();
+    keys.map(|(key, value)| {
+        let value = base64::engine::general_purpose::STANDARD
+            .decode(value.as_str().unwrap_or_default())
+            .unwrap_or_default();
+        let plain = value
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"._~-".contains(byte));
+        let hash = short_hash(&value);
+        (key.clone(), json!([hash, plain, value.is_empty()]))
+    })
+    .collect::<Map<_, _>>()
+    .into()
+}
+
+/// The digests of a Secret as stored by [`Live::new`].
+pub fn key_digests(secret: &Value) -> BTreeMap<String, KeyDigest> {
+    let keys = secret["digests"].as_object().into_iter().flatten();
+    keys.map(|(key, entry)| {
+        let digest = KeyDigest {
+            hash: entry[0].as_str().unwrap_or_default().to_owned(),
+            plain: entry[1].as_bool().unwrap_or_default(),
+            empty: entry[2].as_bool().unwrap_or_default(),
+        };
+        (key.clone(), digest)
+    })
+    .collect()
+}
+
+/// Sixteen hex digits of SHA-256.
+pub fn short_hash(bytes: &[u8]) -> String {
+    hex::encode(&Sha256::digest(bytes)[..8])
+}
+
+fn pod_state(data: &Value) -> Value {
+    let status = &data["status"];
+    json!({
+        "phase": status["phase"],
+        "conditions": status["conditions"],
+        "initContainerStatuses": status["initContainerStatuses"],
+        "containerStatuses": status["containerStatuses"],
+    })
+}
+
+/// A PaymentSystem: namespace and name.
+pub type SystemKey = (String, String);
+
+/// A Secret that a PaymentSystem names but the operator does not own.
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
+pub enum NamedSecret {
+    /// Its watch has not answered yet.
+    #[default]
+    Unread,
+    Absent,
+    Present(BTreeMap<String, KeyDigest>),
+}
+
+#[derive(Default)]
+struct State {
+    systems: HashMap<SystemKey, BTreeMap<(Kind, String), Arc<Live>>>,
+    named_secrets: HashMap<(String, String), NamedSecret>,
+    installed: BTreeSet<Kind>,
+}
+
+#[derive(Default)]
+pub struct Cache {
+    state: Mutex<State>,
+}
+
+/// The system an object belongs to, by its labels.
+pub fn system_of(metadata: &ObjectMeta) -> Option<SystemKey> {
+    let name = metadata.labels.as_ref()?.get(labels::INSTANCE)?;
+    Some((metadata.namespace.clone()?, name.clone()))
+}
+
+impl Cache {
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Stores what a watch or a write returned. Older versions than the stored one are dropped.
+    pub fn put(&self, kind: Kind, object: DynamicObject) {
+        let Some(system) = system_of(&object.metadata) else {
+            return;
+        };
+        let name = object.metadata.name.clone().unwrap_or_default();
+        let live = Live::new(kind, object);
+        let mut state = self.state();
+        let objects = state.systems.entry(system).or_default();
+        let newer = objects
+            .get(&(kind, name.clone()))
+            .is_none_or(|stored| stored.resource_version <= live.resource_version);
+        if newer {
+            objects.insert((kind, name), Arc::new(live));
+        }
+    }
+
+    /// Forgets a deleted object, unless a newer one of its name is already stored.
+    pub fn remove(&self, kind: Kind, object: &DynamicObject) {
+        let Some(system) = system_of(&object.metadata) else {
+            return;
+        };
+        let key = (kind, object.metadata.name.clone().unwrap_or_default());
+        let deleted_at = version(object.metadata.resource_version.as_deref());
+        let mut state = self.state();
+        let Some(objects) = state.systems.get_mut(&system) else {
+            return;
+        };
+        if objects
+            .get(&key)
+            .is_some_and(|stored| stored.resource_version <= deleted_at)
+        {
+            objects.remove(&key);
+        }
+        if objects.is_empty() {
+            state.systems.remove(&system);
+        }
+    }
+
+    /// Replaces all objects of a kind by a complete list. Returns the systems that had any.
+    pub fn replace(&self, kind: Kind, objects: Vec<DynamicObject>) -> BTreeSet<SystemKey> {
+        let mut touched = BTreeSet::new();
+        {
+            let mut state = self.state();
+            for (system, stored) in &mut state.systems {
+                let before = stored.len();
+                stored.retain(|(stored_kind, _), _| *stored_kind != kind);
+                if stored.len() != before {
+                    touched.insert(system.clone());
+                }
+            }
+        }
+        for object in objects {
+            touched.extend(system_of(&object.metadata));
+            self.put(kind, object);
+        }
+        touched
+    }
+
+    pub fn objects(&self, system: &SystemKey) -> BTreeMap<(Kind, String), Arc<Live>> {
+        self.state()
+            .systems
+            .get(system)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub fn set_named_secret(&self, key: (String, String), secret: NamedSecret) {
+        self.state().named_secrets.insert(key, secret);
+    }
+
+    pub fn forget_named_secret(&self, key: &(String, String)) {
+        self.state().named_secrets.remove(key);
+    }
+
+    pub fn named_secret(&self, namespace: &str, name: &str) -> NamedSecret {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.state()
+            .named_secrets
+            .get(&key)
+            .cloned()
+            .unwrap_or_default()
+    }
+
+    pub fn set_installed(&self, kind: Kind, installed: bool) {
+        let mut state = self.state();
+        if installed {
+            state.installed.insert(kind);
+        } else {
+            state.installed.remove(&kind);
+        }
+    }
+
+    pub fn installed(&self) -> BTreeSet<Kind> {
+        self.state().installed.clone()
+    }
+
+    /// Systems that own any object.
+    pub fn systems(&self) -> Vec<SystemKey> {
+        self.state().systems.keys().cloned().collect()
+    }
+}

@@ -1,0 +1,362 @@
+//! Wiring: which system is looked at when, and one pass over it.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    time::Duration,
+};
+
+use crds::{PaymentSystem, PaymentSystemStatus};
+use futures::{StreamExt, TryStreamExt, channel::mpsc, future::BoxFuture, stream};
+use k8s_openapi::jiff::Timestamp;
+use kube::{
+    Api, Client, Resource, ResourceExt,
+    api::{Patch, PatchParams},
+    core::DeserializeGuard,
+    runtime::{
+        WatchStreamExt,
+        controller::{Action, Config, applier},
+        events::{Recorder, Reporter},
+        reflector::{self, ObjectRef, reflector},
+        watcher::{self, watcher},
+    },
+};
+use serde_json::json;
+use tracing::{debug, error, info, warn};
+
+use crate::{
+    FIELD_MANAGER,
+    apply::{ApplyError, Writer},
+    build::{BuildError, build},
+    cache::{Cache, SystemKey},
+    credentials, events,
+    gates::{Gates, gates},
+    keys::KeyError,
+    kinds::Kind,
+    metrics::Metrics,
+    observe::Observed,
+    report::{self, Outcome},
+    validate::{Settings, ValidSystem, named_secrets, validate},
+    watches::Watches,
+};
+
+type System = DeserializeGuard<PaymentSystem>;
+
+/// How often a system is looked at without a cause. A pass at rest makes no request.
+const RESYNC: Duration = Duration::from_mins(10);
+/// Events of one burst are answered by one pass.
+const DEBOUNCE: Duration = Duration::from_millis(50);
+const CONCURRENCY: u16 = 8;
+const BACKOFF_LONGEST: Duration = Duration::from_mins(1);
+
+/// What every pass needs.
+pub struct Context {
+    client: Client,
+    cache: Arc<Cache>,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    watches: Watches,
+    recorder: Recorder,
+    memory: Mutex<HashMap<SystemKey, Memory>>,
+}
+
+/// What is remembered of a system between passes. Losing it costs a request, never correctness.
+#[derive(Default)]
+struct Memory {
+    /// The status written last and the version it made, until the watch shows it.
+    status: Option<(String, u64, PaymentSystemStatus)>,
+    failures: u32,
+}
+
+/// Why a pass did not finish. It is tried again.
+#[derive(Debug, thiserror::Error)]
+pub enum PassError {
+    #[error("cannot make credentials")]
+    Credentials(#[source] KeyError),
+    #[error("cannot build the manifests")]
+    Build(#[source] BuildError),
+    #[error("cannot apply the manifests")]
+    Apply(#[source] ApplyError),
+    #[error("cannot report the status")]
+    Report(#[source] Box<kube::Error>),
+}
+
+impl PassError {
+    /// Condition reason and metric label. Part of the API: never reword.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::Credentials(_) => "CredentialsFailed",
+            Self::Build(error) => error.reason(),
+            Self::Apply(error) => error.reason(),
+            Self::Report(_) => "ReportFailed",
+        }
+    }
+}
+
+/// The whole chain of an error in one line.
+fn chain(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut source = error.source();
+    while let Some(cause) = source {
+        text = format!("{text}: {cause}");
+        source = cause.source();
+    }
+    text
+}
+
+/// Runs until `stop` is done.
+pub async fn run(
+    client: Client,
+    settings: Settings,
+    metrics: Arc<Metrics>,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    let cache = Arc::new(Cache::default());
+    let (touch, touched) = mpsc::unbounded();
+    let watches = Watches::new(client.clone(), Arc::clone(&cache), touch);
+    let tasks = watches.start().await;
+    info!("all watches are up");
+    metrics.set_ready();
+    let context = Arc::new(Context {
+        recorder: Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER)),
+        client: client.clone(),
+        cache,
+        settings,
+        metrics,
+        watches,
+        memory: Mutex::default(),
+    });
+    let (store, writer) = reflector::store::<System>();
+    let forget = Arc::clone(&context);
+    let systems = reflector(
+        writer,
+        watcher(Api::<System>::all(client), watcher::Config::default()).default_backoff(),
+    )
+    .map_ok(|event| event.modify(|system| system.meta_mut().managed_fields = None))
+    .inspect_ok(move |event| {
+        if let watcher::Event::Delete(system) = event {
+            forget.forget(&key(system));
+        }
+    })
+    .applied_objects()
+    .map_ok(|system| ObjectRef::from_obj(&system));
+    let touched =
+        touched.map(|(namespace, name)| Ok(ObjectRef::<System>::new(&name).within(&namespace)));
+    let queue = stream::select(systems, touched).take_until(stop);
+    let config = Config::default()
+        .debounce(DEBOUNCE)
+        .concurrency(CONCURRENCY);
+    applier(pass, on_error, context, store, queue.boxed(), config)
+        .for_each(|result| async move {
+            if let Err(error) = result {
+                debug!(error = %chain(&error), "pass ended");
+            }
+        })
+        .await;
+    drop(tasks);
+}
+
+fn key(system: &System) -> SystemKey {
+    let meta = system.meta();
+    (
+        meta.namespace.clone().unwrap_or_default(),
+        meta.name.clone().unwrap_or_default(),
+    )
+}
+
+fn pass(
+    system: Arc<System>,
+    context: Arc<Context>,
+) -> BoxFuture<'static, Result<Action, PassError>> {
+    Box::pin(async move {
+        let key = key(&system);
+        match &system.0 {
+            Ok(object) => context.reconcile(&key, object).await,
+            Err(invalid) => {
+                error!(namespace = key.0, name = key.1, %invalid, "a PaymentSystem cannot be read: install the matching definition");
+                Ok(Action::await_change())
+            }
+        }
+    })
+}
+
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the signature of an error policy"
+)]
+fn on_error(system: Arc<System>, error: &PassError, context: Arc<Context>) -> Action {
+    let key = key(&system);
+    let failures = {
+        let mut memory = context.memory();
+        let memory = memory.entry(key.clone()).or_default();
+        memory.failures = memory.failures.saturating_add(1);
+        memory.failures
+    };
+    context.metrics.pass(error.reason());
+    let delay = Duration::from_secs(1 << failures.min(6)).min(BACKOFF_LONGEST);
+    warn!(namespace = key.0, name = key.1, error = %chain(error), ?delay, "pass failed; trying again");
+    Action::requeue(delay)
+}
+
+impl Context {
+    fn memory(&self) -> MutexGuard<'_, HashMap<SystemKey, Memory>> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn forget(&self, key: &SystemKey) {
+        self.memory().remove(key);
+        self.watches
+            .name_secrets(key, &std::collections::BTreeSet::new());
+    }
+
+    /// One pass: look, decide, write, report. Any step may have failed last time, so each pass
+    /// does all of them; what was decided is reported even when writing fails.
+    async fn reconcile(
+        &self,
+        key: &SystemKey,
+        object: &PaymentSystem,
+    ) -> Result<Action, PassError> {
+        if object.metadata.deletion_timestamp.is_some() {
+            return Ok(Action::await_change());
+        }
+        let secrets = named_secrets(&object.spec);
+        self.watches.name_secrets(key, &secrets);
+        let read = || Observed::read(&self.cache, key, &secrets);
+        let system = match validate(object, &self.settings) {
+            Ok(system) => system,
+            Err(invalid) => {
+                self.report(key, object, &read(), &Outcome::Invalid(&invalid))
+                    .await?;
+                self.metrics.pass(invalid.reason());
+                return Ok(Action::await_change());
+            }
+        };
+        let written = if object.spec.paused {
+            Ok(())
+        } else {
+            self.write(&system, &read).await
+        };
+        let observed = read();
+        let gates = gates(&system, &observed);
+        self.report(key, object, &observed, &outcome(&system, &gates, &written))
+            .await?;
+        written?;
+        self.metrics.pass("done");
+        self.memory().entry(key.clone()).or_default().failures = 0;
+        Ok(Action::requeue(RESYNC))
+    }
+
+    /// Makes missing credentials, then applies every manifest whose gate is open.
+    async fn write(
+        &self,
+        system: &ValidSystem,
+        read: &(impl Fn() -> Observed + Sync),
+    ) -> Result<(), PassError> {
+        let writer = Writer {
+            client: &self.client,
+            cache: &self.cache,
+            metrics: &self.metrics,
+            namespace: &system.namespace,
+        };
+        let mut observed = read();
+        for secret in credentials::needed(system) {
+            let name = secret.name(&system.name);
+            if observed.get(Kind::Secret, &name).is_none() {
+                let manifest = secret.manifest(system).map_err(PassError::Credentials)?;
+                writer
+                    .create_secret(&name, manifest)
+                    .await
+                    .map_err(PassError::Apply)?;
+                observed = read();
+            }
+        }
+        let manifests = build(system, &observed).map_err(PassError::Build)?;
+        let gates = gates(system, &observed);
+        writer
+            .apply(system, &observed, &gates, &manifests)
+            .await
+            .map_err(PassError::Apply)
+    }
+
+    /// Writes the status if it differs, and an event if the change is worth one.
+    async fn report(
+        &self,
+        key: &SystemKey,
+        object: &PaymentSystem,
+        observed: &Observed,
+        outcome: &Outcome<'_>,
+    ) -> Result<(), PassError> {
+        let object = self.with_latest_status(key, object);
+        let status = report::status(&object, observed, outcome, Timestamp::now());
+        if object.status.as_ref() == Some(&status) {
+            return Ok(());
+        }
+        let api = Api::<PaymentSystem>::namespaced(self.client.clone(), &key.0);
+        let patch = json!({
+            "apiVersion": PaymentSystem::api_version(&()),
+            "kind": PaymentSystem::kind(&()),
+            "metadata": {"name": key.1, "uid": object.metadata.uid},
+            "status": status,
+        });
+        self.metrics.write_of("status", "PaymentSystem");
+        let parameters = PatchParams::apply(FIELD_MANAGER).force();
+        let written = match api
+            .patch_status(&key.1, &parameters, &Patch::Apply(&patch))
+            .await
+        {
+            Ok(written) => written,
+            Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => {
+                return Ok(());
+            }
+            Err(error) => return Err(PassError::Report(Box::new(error))),
+        };
+        if let Some(event) = events::on_change(&object, &status) {
+            self.metrics.write_of("create", "Event");
+            if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
+                warn!(%error, "cannot publish an event");
+            }
+        }
+        let version = written
+            .resource_version()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default();
+        let uid = object.uid().unwrap_or_default();
+        self.memory().entry(key.clone()).or_default().status = Some((uid, version, status));
+        Ok(())
+    }
+
+    /// The object with the status this operator wrote last, if the watch has not shown it yet.
+    fn with_latest_status(&self, key: &SystemKey, object: &PaymentSystem) -> PaymentSystem {
+        let mut object = object.clone();
+        let seen: u64 = object
+            .resource_version()
+            .and_then(|text| text.parse().ok())
+            .unwrap_or_default();
+        let uid = object.uid().unwrap_or_default();
+        let memory = self.memory();
+        if let Some((of, version, status)) =
+            memory.get(key).and_then(|memory| memory.status.as_ref())
+            && *of == uid
+            && *version > seen
+        {
+            object.status = Some(status.clone());
+        }
+        object
+    }
+}
+
+fn outcome<'a>(
+    system: &'a ValidSystem,
+    gates: &'a Gates,
+    written: &Result<(), PassError>,
+) -> Outcome<'a> {
+    match written {
+        Ok(()) => Outcome::Done { system, gates },
+        Err(error) => Outcome::Failed {
+            system,
+            gates,
+            reason: error.reason(),
+            message: chain(error),
+        },
+    }
+}

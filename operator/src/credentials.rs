@@ -1,0 +1,150 @@
+//! Credentials the operator makes: once, if their Secret does not exist.
+//!
+//! Guarantees: a Secret that exists is adopted as it is, never overwritten, whether the operator
+//! made it, an earlier PaymentSystem of the same name left it, or a person wrote it. Making one is
+//! a single create request, so a crash leaves either the whole Secret or none.
+
+use std::collections::BTreeMap;
+
+use base64::{Engine, engine::general_purpose::STANDARD};
+use contract::names::channel_key as key;
+use serde_json::{Value, json};
+
+use crate::{
+    build::{coordinator, labels, names},
+    keys::{KeyError, password, rsa_pair, upper_hex},
+    validate::ValidSystem,
+};
+
+/// A Secret the operator makes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Generated {
+    Mysql,
+    Redis,
+    Coordinator,
+    Simulator,
+}
+
+/// The Secrets a system needs.
+pub fn needed(system: &ValidSystem) -> Vec<Generated> {
+    let spec = &system.spec;
+    [
+        (Generated::Mysql, spec.mysql.external.is_none()),
+        (Generated::Redis, spec.redis.external.is_none()),
+        (
+            Generated::Coordinator,
+            spec.transaction_coordinator.external.is_none(),
+        ),
+        (Generated::Simulator, spec.channels.simulator),
+    ]
+    .into_iter()
+    .filter_map(|(secret, needed)| needed.then_some(secret))
+    .collect()
+}
+
+impl Generated {
+    pub fn name(self, system: &str) -> String {
+        match self {
+            Self::Mysql => names::mysql(system),
+            Self::Redis => names::redis(system),
+            Self::Coordinator => names::coordinator(system),
+            Self::Simulator => names::simulator(system),
+        }
+    }
+
+    const fn component(self) -> &'static str {
+        match self {
+            Self::Mysql => labels::component::MYSQL,
+            Self::Redis => labels::component::REDIS,
+            Self::Coordinator => labels::component::COORDINATOR,
+            Self::Simulator => labels::component::SIMULATOR,
+        }
+    }
+
+    fn values(self) -> Result<BTreeMap<&'static str, String>, KeyError> {
+        Ok(match self {
+            Self::Mysql => BTreeMap::from([
+                ("root-password", password(32)?),
+                ("password", password(32)?),
+                ("coordinator-password", password(32)?),
+            ]),
+            Self::Redis => BTreeMap::from([("password", password(32)?)]),
+            Self::Coordinator => BTreeMap::from([
+                (coordinator::CONSOLE_USER, "seata".to_owned()),
+                (coordinator::CONSOLE_PASSWORD, password(32)?),
+                (coordinator::SECRET_KEY, password(64)?),
+            ]),
+            Self::Simulator => simulator_keys()?,
+        })
+    }
+
+    /// The Secret with fresh values, ready to be created.
+    pub fn manifest(self, system: &ValidSystem) -> Result<Value, KeyError> {
+        let data: BTreeMap<_, _> = self
+            .values()?
+            .into_iter()
+            .map(|(key, value)| (key, STANDARD.encode(value)))
+            .collect();
+        Ok(json!({
+            "apiVersion": "v1",
+            "kind": "Secret",
+            "metadata": {
+                "name": self.name(&system.name),
+                "namespace": system.namespace,
+                "labels": labels::all(&system.name, self.component()),
+            },
+            "type": "Opaque",
+            "data": data,
+        }))
+    }
+}
+
+/// Both halves of every key the simulated channels and their client need.
+fn simulator_keys() -> Result<BTreeMap<&'static str, String>, KeyError> {
+    let (wechat_merchant, wechat_channel) = (rsa_pair()?, rsa_pair()?);
+    let (alipay_app, alipay_channel) = (rsa_pair()?, rsa_pair()?);
+    Ok(BTreeMap::from([
+        (
+            key::WECHAT_APP_ID,
+            format!("wx{}", upper_hex(8)?.to_lowercase()),
+        ),
+        (key::WECHAT_MCH_ID, "1900000001".to_owned()),
+        (key::WECHAT_API_KEY, password(32)?),
+        (key::WECHAT_PRIVATE_KEY, wechat_merchant.private),
+        (key::WECHAT_MERCHANT_SERIAL, upper_hex(20)?),
+        (
+            key::WECHAT_PUBLIC_KEY_ID,
+            format!("PUB_KEY_ID_{}", upper_hex(16)?),
+        ),
+        (key::WECHAT_PUBLIC_KEY, wechat_channel.public),
+        (key::ALIPAY_APP_ID, "2021000000000001".to_owned()),
+        (key::ALIPAY_PRIVATE_KEY, alipay_app.private),
+        (key::ALIPAY_PUBLIC_KEY, alipay_channel.public),
+        (key::SIMULATOR_WECHAT_PRIVATE_KEY, wechat_channel.private),
+        (key::SIMULATOR_ALIPAY_PRIVATE_KEY, alipay_channel.private),
+        (
+            key::SIMULATOR_WECHAT_MERCHANT_PUBLIC_KEY,
+            wechat_merchant.public,
+        ),
+        (key::SIMULATOR_ALIPAY_APP_PUBLIC_KEY, alipay_app.public),
+    ]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_simulator_gets_every_key_of_the_contract() {
+        let keys = simulator_keys().unwrap();
+        for name in key::WECHAT
+            .iter()
+            .chain(&key::ALIPAY)
+            .chain(&key::SIMULATOR)
+        {
+            assert!(keys.contains_key(name), "{name}");
+        }
+        assert_eq!(keys[key::WECHAT_API_KEY].len(), 32);
+        assert_eq!(keys[key::WECHAT_MERCHANT_SERIAL].len(), 40);
+    }
+}

@@ -1,0 +1,41 @@
+//! Events on the PaymentSystem: one per change that a person wants to know of.
+
+use crds::{PaymentSystem, PaymentSystemStatus};
+use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
+use kube::runtime::events::{Event, EventType};
+
+use crate::report::{READY, STALLED};
+
+/// The event a change of status is worth, if any: the system became ready, stopped being ready,
+/// or cannot go on.
+pub fn on_change(object: &PaymentSystem, status: &PaymentSystemStatus) -> Option<Event> {
+    let before = object.status.clone().unwrap_or_default();
+    let (old, new) = (find(&before, READY), find(status, READY)?);
+    let was_ready = old.is_some_and(|condition| condition.status == "True");
+    let is_ready = new.status == "True";
+    let stalled = find(status, STALLED);
+    let type_ = match (was_ready, is_ready, stalled) {
+        (false, true, _) => EventType::Normal,
+        (true, false, _) => EventType::Warning,
+        (false, false, Some(stalled))
+            if find(&before, STALLED).is_none_or(|old| old.reason != stalled.reason) =>
+        {
+            EventType::Warning
+        }
+        _ => return None,
+    };
+    Some(Event {
+        type_,
+        reason: new.reason.clone(),
+        note: Some(new.message.chars().take(1000).collect()),
+        action: "Reconcile".to_owned(),
+        secondary: None,
+    })
+}
+
+fn find<'a>(status: &'a PaymentSystemStatus, kind: &str) -> Option<&'a Condition> {
+    status
+        .conditions
+        .iter()
+        .find(|condition| condition.type_ == kind)
+}

@@ -1,0 +1,561 @@
+//! Which parts of a system work, what each waits for, and therefore what may be created.
+//!
+//! Pure. Order: stores → coordinator → migration → services → operations. A gate holds back only
+//! the *creation* of later objects; what exists is corrected whatever the gates say, except where
+//! correcting it would start pods that cannot run (a missing Secret).
+
+use contract::Role;
+use serde_json::Value;
+
+use crate::{
+    build::{
+        Manifest, Stage, common, coordinator,
+        labels::{self, component},
+        mysql, names, runtime,
+    },
+    cache::NamedSecret,
+    kinds::Kind,
+    observe::Observed,
+    validate::ValidSystem,
+};
+
+/// Condition types of the parts. Part of the API: never reword.
+pub mod condition {
+    pub const CHANNELS: &str = "ChannelsConfigured";
+    pub const DATABASE: &str = "DatabaseReady";
+    pub const CACHE: &str = "CacheReady";
+    pub const SIMULATOR: &str = "SimulatorAvailable";
+    pub const COORDINATOR: &str = "CoordinatorReady";
+    pub const SCHEMA: &str = "SchemaMigrated";
+    pub const PAYMENT: &str = "PaymentAvailable";
+    pub const CALLBACK: &str = "CallbackAvailable";
+    pub const WORKER: &str = "WorkerAvailable";
+    pub const RECONCILIATION: &str = "ReconciliationAvailable";
+    pub const SCHEDULE: &str = "ReconciliationScheduled";
+}
+
+/// How far one part is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Part {
+    pub condition: &'static str,
+    pub ready: bool,
+    /// What comes later may be created.
+    pub open: bool,
+    /// Waiting cannot help: someone must act.
+    pub failed: bool,
+    pub reason: &'static str,
+    pub message: String,
+}
+
+impl Part {
+    fn ready(condition: &'static str, reason: &'static str, message: String) -> Self {
+        Self {
+            condition,
+            ready: true,
+            open: true,
+            failed: false,
+            reason,
+            message,
+        }
+    }
+
+    fn waiting(condition: &'static str, reason: &'static str, message: String) -> Self {
+        Self {
+            ready: false,
+            open: false,
+            ..Self::ready(condition, reason, message)
+        }
+    }
+
+    fn failed(condition: &'static str, reason: &'static str, message: String) -> Self {
+        Self {
+            failed: true,
+            ..Self::waiting(condition, reason, message)
+        }
+    }
+}
+
+/// All parts, in the order in which they start.
+#[derive(Clone, Debug)]
+pub struct Gates {
+    pub parts: Vec<Part>,
+}
+
+/// Looks at every part of a system.
+pub fn gates(system: &ValidSystem, observed: &Observed) -> Gates {
+    let name = &system.name;
+    let spec = &system.spec;
+    let workload = |condition, kind, name: String, component| {
+        Workload {
+            condition,
+            kind,
+            name,
+            component,
+        }
+        .part(observed)
+    };
+    let mut parts = vec![
+        channels(system, observed),
+        database(system, observed),
+        cache(system, observed),
+    ];
+    if spec.channels.simulator {
+        let simulator = names::simulator(name);
+        parts.push(workload(
+            condition::SIMULATOR,
+            Kind::Deployment,
+            simulator,
+            component::SIMULATOR,
+        ));
+    }
+    parts.push(match &spec.transaction_coordinator.external {
+        Some(external) => Part::ready(
+            condition::COORDINATOR,
+            "External",
+            format!("using {}:{}", external.host, external.port),
+        ),
+        None => workload(
+            condition::COORDINATOR,
+            Kind::StatefulSet,
+            names::coordinator(name),
+            component::COORDINATOR,
+        ),
+    });
+    parts.push(migration(system, observed));
+    for (condition, deployment, component) in [
+        (condition::PAYMENT, names::payment(name), component::PAYMENT),
+        (
+            condition::CALLBACK,
+            names::callback(name),
+            component::CALLBACK,
+        ),
+        (condition::WORKER, names::worker(name), component::WORKER),
+        (
+            condition::RECONCILIATION,
+            names::reconciliation(name),
+            component::RECONCILIATION,
+        ),
+    ] {
+        parts.push(workload(condition, Kind::Deployment, deployment, component));
+    }
+    parts.push(schedule(system, observed));
+    Gates { parts }
+}
+
+impl Gates {
+    /// Whether a manifest that is absent may be created.
+    pub fn may_create(&self, manifest: &Manifest) -> bool {
+        use condition::{
+            CACHE, CALLBACK, CHANNELS, COORDINATOR, DATABASE, PAYMENT, RECONCILIATION, SCHEMA,
+            WORKER,
+        };
+        let waits_for: &[&str] = match manifest.stage {
+            Stage::Stores => &[],
+            Stage::Coordinator => &[DATABASE, CACHE],
+            Stage::Migration => &[DATABASE, CACHE, COORDINATOR],
+            Stage::Services => &[DATABASE, CACHE, COORDINATOR, SCHEMA, CHANNELS],
+            Stage::Operations => &[
+                DATABASE,
+                CACHE,
+                COORDINATOR,
+                SCHEMA,
+                CHANNELS,
+                PAYMENT,
+                CALLBACK,
+                WORKER,
+                RECONCILIATION,
+            ],
+        };
+        self.may_change(manifest)
+            && self
+                .parts
+                .iter()
+                .all(|part| part.open || !waits_for.contains(&part.condition))
+    }
+
+    /// Whether a manifest that exists may be corrected: not while its pods could not start for
+    /// lack of a Secret.
+    pub fn may_change(&self, manifest: &Manifest) -> bool {
+        let lacks_secret = |condition: &str| {
+            self.parts
+                .iter()
+                .any(|part| part.condition == condition && SECRET_REASONS.contains(&part.reason))
+        };
+        let runs_pods = matches!(
+            manifest.kind,
+            Kind::StatefulSet | Kind::Deployment | Kind::Job | Kind::CronJob
+        );
+        let channels = matches!(manifest.stage, Stage::Services | Stage::Operations);
+        !runs_pods
+            || !(lacks_secret(condition::DATABASE)
+                || lacks_secret(condition::CACHE)
+                || channels && lacks_secret(condition::CHANNELS))
+    }
+
+    pub fn ready(&self) -> bool {
+        self.parts.iter().all(|part| part.ready)
+    }
+
+    /// The first part that is not ready.
+    pub fn blocking(&self) -> Option<&Part> {
+        let failed = self.parts.iter().find(|part| part.failed);
+        failed.or_else(|| self.parts.iter().find(|part| !part.ready))
+    }
+}
+
+const SECRET_UNREAD: &str = "ReadingSecret";
+const SECRET_MISSING: &str = "SecretMissing";
+const SECRET_KEY_MISSING: &str = "SecretKeyMissing";
+const SECRET_KEY_INVALID: &str = "SecretKeyInvalid";
+const SECRET_REASONS: [&str; 4] = [
+    SECRET_UNREAD,
+    SECRET_MISSING,
+    SECRET_KEY_MISSING,
+    SECRET_KEY_INVALID,
+];
+
+/// `None` if a Secret has all keys.
+fn secret_fault(
+    observed: &Observed,
+    condition: &'static str,
+    secret: &str,
+    keys: &[&str],
+) -> Option<Part> {
+    match observed.named_secrets.get(secret) {
+        Some(NamedSecret::Unread) => {
+            let message = format!("reading Secret {secret}");
+            return Some(Part::waiting(condition, SECRET_UNREAD, message));
+        }
+        Some(NamedSecret::Absent) => {
+            let message = format!(
+                "Secret {secret} does not exist: create it with the keys {}",
+                keys.join(", ")
+            );
+            return Some(Part::failed(condition, SECRET_MISSING, message));
+        }
+        Some(NamedSecret::Present(_)) | None => {}
+    }
+    let digests = common::secret_digests(observed, secret);
+    let missing: Vec<&str> = keys
+        .iter()
+        .copied()
+        .filter(|key| digests.get(*key).is_none_or(|digest| digest.empty))
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "Secret {secret} lacks {}: add to its data",
+        missing.join(", ")
+    );
+    Some(Part::failed(condition, SECRET_KEY_MISSING, message))
+}
+
+fn channels(system: &ValidSystem, observed: &Observed) -> Part {
+    let secret = system.channel_secret();
+    let keys = system.channel_keys();
+    secret_fault(observed, condition::CHANNELS, &secret, &keys).unwrap_or_else(|| {
+        let message = format!("keys are read from Secret {secret}");
+        Part::ready(condition::CHANNELS, "KeysPresent", message)
+    })
+}
+
+fn database(system: &ValidSystem, observed: &Observed) -> Part {
+    let secret = system.mysql_secret();
+    let managed_coordinator = system.spec.transaction_coordinator.external.is_none();
+    if let Some(external) = &system.spec.mysql.external {
+        let keys: &[&str] = if managed_coordinator {
+            &["password", "coordinator-password"]
+        } else {
+            &["password"]
+        };
+        let message = format!("using {}:{}", external.host, external.port);
+        return secret_fault(observed, condition::DATABASE, &secret, keys)
+            .unwrap_or_else(|| Part::ready(condition::DATABASE, "External", message));
+    }
+    secret_fault(
+        observed,
+        condition::DATABASE,
+        &secret,
+        &mysql::PASSWORD_KEYS,
+    )
+    .or_else(|| unquotable(observed, &secret))
+    .unwrap_or_else(|| {
+        Workload {
+            condition: condition::DATABASE,
+            kind: Kind::StatefulSet,
+            name: names::mysql(&system.name),
+            component: component::MYSQL,
+        }
+        .part(observed)
+    })
+}
+
+/// Passwords are spliced into SQL: an adopted Secret may hold one that cannot be.
+fn unquotable(observed: &Observed, secret: &str) -> Option<Part> {
+    let digests = common::secret_digests(observed, secret);
+    let key = mysql::PASSWORD_KEYS
+        .into_iter()
+        .find(|key| digests.get(*key).is_some_and(|digest| !digest.plain))?;
+    let message = format!(
+        "Secret {secret}: {key} has characters other than letters, digits and . _ ~ -: choose another password"
+    );
+    Some(Part::failed(
+        condition::DATABASE,
+        SECRET_KEY_INVALID,
+        message,
+    ))
+}
+
+fn cache(system: &ValidSystem, observed: &Observed) -> Part {
+    let fault = system
+        .redis_secret()
+        .and_then(|secret| secret_fault(observed, condition::CACHE, &secret, &["password"]));
+    if let Some(fault) = fault {
+        return fault;
+    }
+    match &system.spec.redis.external {
+        Some(external) => {
+            let message = format!("using {}:{}", external.host, external.port);
+            Part::ready(condition::CACHE, "External", message)
+        }
+        None => Workload {
+            condition: condition::CACHE,
+            kind: Kind::StatefulSet,
+            name: names::redis(&system.name),
+            component: component::REDIS,
+        }
+        .part(observed),
+    }
+}
+
+/// A StatefulSet or Deployment and the condition it stands for.
+struct Workload {
+    condition: &'static str,
+    kind: Kind,
+    name: String,
+    component: &'static str,
+}
+
+impl Workload {
+    fn part(&self, observed: &Observed) -> Part {
+        let kind = self.kind.name();
+        let name = &self.name;
+        let Some(live) = observed.value(self.kind, name) else {
+            let message = format!("{kind} {name} is not created yet");
+            return Part::waiting(self.condition, "Pending", message);
+        };
+        let replicas = Replicas::of(&live);
+        let (ready, wanted) = (replicas.ready, replicas.wanted);
+        if replicas.complete() {
+            let message = format!("{kind} {name}: {ready}/{wanted} ready");
+            return Part::ready(self.condition, "Available", message);
+        }
+        let trouble = trouble(observed, self.component);
+        let failed = trouble.as_ref().is_some_and(|trouble| trouble.failed);
+        let reason = trouble
+            .as_ref()
+            .and_then(|trouble| trouble.reason)
+            .unwrap_or("WaitingForPods");
+        let pod = trouble
+            .map(|trouble| format!("; {}", trouble.message))
+            .unwrap_or_default();
+        let message = format!("waiting for {kind} {name}: {ready}/{wanted} ready{pod}");
+        Part {
+            open: ready > 0,
+            failed,
+            ..Part::waiting(self.condition, reason, message)
+        }
+    }
+}
+
+/// Replica counts of a workload.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Replicas {
+    pub ready: i64,
+    pub wanted: i64,
+    updated: i64,
+    observed: bool,
+}
+
+impl Replicas {
+    pub fn of(live: &Value) -> Self {
+        let number = |pointer: &str| live.pointer(pointer).and_then(Value::as_i64);
+        Self {
+            ready: number("/status/readyReplicas").unwrap_or(0),
+            wanted: number("/spec/replicas").unwrap_or(1),
+            updated: number("/status/updatedReplicas").unwrap_or(0),
+            observed: number("/status/observedGeneration") >= number("/metadata/generation"),
+        }
+    }
+
+    /// All replicas are ready and run the present template.
+    pub const fn complete(self) -> bool {
+        self.observed && self.ready >= self.wanted && self.updated >= self.wanted
+    }
+}
+
+/// Why a pod is not ready.
+struct Trouble {
+    reason: Option<&'static str>,
+    failed: bool,
+    message: String,
+}
+
+/// Reasons of kubelets that waiting rarely cures, as condition reasons.
+const POD_FAULTS: [&str; 7] = [
+    "ImagePullBackOff",
+    "ErrImagePull",
+    "InvalidImageName",
+    "CrashLoopBackOff",
+    "CreateContainerConfigError",
+    "CreateContainerError",
+    "RunContainerError",
+];
+
+/// The pod of a component that says most about why it is not ready.
+fn trouble(observed: &Observed, component: &str) -> Option<Trouble> {
+    let pods: Vec<Value> = observed
+        .pods()
+        .filter(|pod| pod["metadata"]["labels"][labels::COMPONENT] == component)
+        .collect();
+    let mut troubles: Vec<Trouble> = pods.iter().filter_map(pod_trouble).collect();
+    troubles.sort_by_key(|trouble| !trouble.failed);
+    troubles.into_iter().next()
+}
+
+fn pod_trouble(pod: &Value) -> Option<Trouble> {
+    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
+    let conditions = pod["status"]["conditions"]
+        .as_array()
+        .cloned()
+        .unwrap_or_default();
+    let condition = |kind: &str| {
+        conditions
+            .iter()
+            .find(|condition| condition["type"] == kind)
+    };
+    if condition("Ready").is_some_and(|ready| ready["status"] == "True") {
+        return None;
+    }
+    let unscheduled = condition("PodScheduled").filter(|scheduled| scheduled["status"] == "False");
+    if let Some(unscheduled) = unscheduled {
+        let message = unscheduled["message"].as_str().unwrap_or("no node fits");
+        return Some(Trouble {
+            reason: Some("Unschedulable"),
+            failed: false,
+            message: format!("pod {name} is not scheduled: {message}"),
+        });
+    }
+    ["initContainerStatuses", "containerStatuses"]
+        .into_iter()
+        .flat_map(|field| pod["status"][field].as_array().cloned().unwrap_or_default())
+        .find_map(|status| container_trouble(name, &status))
+}
+
+fn container_trouble(pod: &str, status: &Value) -> Option<Trouble> {
+    let waiting = &status["state"]["waiting"];
+    let reason = waiting["reason"].as_str()?;
+    let known = POD_FAULTS.into_iter().find(|fault| *fault == reason);
+    let detail = waiting["message"]
+        .as_str()
+        .map(|message| format!(": {message}"))
+        .unwrap_or_default();
+    let last = &status["lastState"]["terminated"];
+    let exit = last["exitCode"].as_i64().map(|code| {
+        let said = last["message"].as_str().unwrap_or_default().trim();
+        format!("; it last ended with exit code {code} {said}")
+    });
+    (reason != "ContainerCreating" && reason != "PodInitializing").then(|| Trouble {
+        reason: known,
+        failed: known.is_some(),
+        message: format!(
+            "pod {pod}: {reason}{detail}{}",
+            exit.unwrap_or_default().trim_end()
+        ),
+    })
+}
+
+fn job_condition(job: &Value, kind: &str) -> bool {
+    let conditions = job["status"]["conditions"].as_array();
+    conditions.is_some_and(|conditions| {
+        conditions
+            .iter()
+            .any(|condition| condition["type"] == kind && condition["status"] == "True")
+    })
+}
+
+fn migration(system: &ValidSystem, observed: &Observed) -> Part {
+    let name = runtime::migration_name(system);
+    let Some(job) = observed.value(Kind::Job, &name) else {
+        let message = format!("Job {name} is not created yet");
+        return Part::waiting(condition::SCHEMA, "Pending", message);
+    };
+    if job_condition(&job, "Complete") {
+        return Part::ready(
+            condition::SCHEMA,
+            "Migrated",
+            format!("Job {name} has completed"),
+        );
+    }
+    if job_condition(&job, "Failed") {
+        let message = format!(
+            "Job {name} has failed: read `kubectl logs job/{name}`, then delete the Job to try again"
+        );
+        return Part::failed(condition::SCHEMA, "MigrationFailed", message);
+    }
+    let pod = trouble(observed, component::MIGRATION);
+    let failed = pod.as_ref().is_some_and(|pod| pod.failed);
+    let detail = pod
+        .map(|pod| format!("; {}", pod.message))
+        .unwrap_or_default();
+    let role = Role::Migrate;
+    Part {
+        failed,
+        ..Part::waiting(
+            condition::SCHEMA,
+            "Migrating",
+            format!("waiting for Job {name} ({role}){detail}"),
+        )
+    }
+}
+
+fn schedule(system: &ValidSystem, observed: &Observed) -> Part {
+    let name = names::reconciliation(&system.name);
+    if observed.get(Kind::CronJob, &name).is_none() {
+        let message = format!("CronJob {name} is not created yet");
+        return Part::waiting(condition::SCHEDULE, "Pending", message);
+    }
+    let reconciliation = &system.spec.reconciliation;
+    if reconciliation.suspend {
+        let message = format!("CronJob {name} is suspended by spec.reconciliation.suspend");
+        return Part::ready(condition::SCHEDULE, "Suspended", message);
+    }
+    let message = format!("CronJob {name} runs at {}", reconciliation.schedule);
+    Part::ready(condition::SCHEDULE, "Scheduled", message)
+}
+
+/// The image services run: the specified one once its schema is there, until then the one that
+/// is live.
+pub fn rolled_image(system: &ValidSystem, observed: &Observed) -> String {
+    let migrated = observed
+        .value(Kind::Job, &runtime::migration_name(system))
+        .is_some_and(|job| job_condition(&job, "Complete"));
+    let live = || {
+        let deployment = observed.value(Kind::Deployment, &names::payment(&system.name))?;
+        let image = deployment.pointer("/spec/template/spec/containers/0/image")?;
+        image.as_str().map(str::to_owned)
+    };
+    if migrated {
+        system.runtime_image.clone()
+    } else {
+        live().unwrap_or_else(|| system.runtime_image.clone())
+    }
+}
+
+/// Keys of the coordinator's own Secret.
+pub const COORDINATOR_KEYS: [&str; 3] = [
+    coordinator::CONSOLE_USER,
+    coordinator::CONSOLE_PASSWORD,
+    coordinator::SECRET_KEY,
+];

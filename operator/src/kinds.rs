@@ -1,0 +1,214 @@
+//! The kinds of objects the operator touches, with what it may do to each and why.
+//!
+//! One table: watches, discovery and the generated ClusterRole are all made from it, so a kind
+//! that is not listed here can neither be read nor written.
+
+use kube::{api::ApiResource, core::GroupVersionKind};
+
+/// A kind of object. The order is the order in which objects of one stage are applied: what is
+/// mounted comes before what mounts it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Kind {
+    Secret,
+    ConfigMap,
+    Service,
+    PersistentVolumeClaim,
+    PodDisruptionBudget,
+    StatefulSet,
+    Job,
+    Deployment,
+    HorizontalPodAutoscaler,
+    CronJob,
+    Ingress,
+    HttpRoute,
+    PodMonitor,
+    PrometheusRule,
+    Pod,
+}
+
+/// How the API server names a kind, and what the operator may do with it.
+#[derive(Clone, Copy, Debug)]
+pub struct Entry {
+    pub kind: Kind,
+    pub group: &'static str,
+    pub version: &'static str,
+    pub name: &'static str,
+    pub plural: &'static str,
+    /// Verbs beside `get`, `list` and `watch`.
+    pub writes: &'static [&'static str],
+    /// Why the operator needs them.
+    pub reason: &'static str,
+    /// The kind comes from a CustomResourceDefinition that may be absent.
+    pub optional: bool,
+}
+
+const APPLY: &[&str] = &["create", "patch", "delete"];
+
+const fn entry(
+    kind: Kind,
+    group: &'static str,
+    version: &'static str,
+    names: [&'static str; 2],
+) -> Entry {
+    let [name, plural] = names;
+    Entry {
+        kind,
+        group,
+        version,
+        name,
+        plural,
+        writes: APPLY,
+        reason: "",
+        optional: false,
+    }
+}
+
+impl Entry {
+    const fn because(self, reason: &'static str) -> Self {
+        Self { reason, ..self }
+    }
+
+    const fn may(self, writes: &'static [&'static str]) -> Self {
+        Self { writes, ..self }
+    }
+
+    const fn if_installed(self) -> Self {
+        Self {
+            optional: true,
+            ..self
+        }
+    }
+
+    pub fn api_version(&self) -> String {
+        if self.group.is_empty() {
+            self.version.to_owned()
+        } else {
+            format!("{}/{}", self.group, self.version)
+        }
+    }
+
+    pub fn resource(&self) -> ApiResource {
+        let gvk = GroupVersionKind::gvk(self.group, self.version, self.name);
+        ApiResource::from_gvk_with_plural(&gvk, self.plural)
+    }
+
+    /// Name of the CustomResourceDefinition of an optional kind.
+    pub fn crd_name(&self) -> String {
+        format!("{}.{}", self.plural, self.group)
+    }
+}
+
+/// Every kind, in the order of [`Kind`].
+pub const KINDS: [Entry; 15] = [
+    entry(Kind::Secret, "", "v1", ["Secret", "secrets"])
+        .may(&["create", "patch"])
+        .because(
+            "makes credentials once; follows those that a PaymentSystem names. Never deletes one",
+        ),
+    entry(Kind::ConfigMap, "", "v1", ["ConfigMap", "configmaps"])
+        .because("configuration files of stores and services"),
+    entry(Kind::Service, "", "v1", ["Service", "services"])
+        .because("addresses of stores and services"),
+    entry(
+        Kind::PersistentVolumeClaim,
+        "",
+        "v1",
+        ["PersistentVolumeClaim", "persistentvolumeclaims"],
+    )
+    .may(&["patch"])
+    .because("grows volumes and keeps their retention; StatefulSets make them. Never deletes one"),
+    entry(
+        Kind::PodDisruptionBudget,
+        "policy",
+        "v1",
+        ["PodDisruptionBudget", "poddisruptionbudgets"],
+    )
+    .because("keeps services up while nodes are drained"),
+    entry(
+        Kind::StatefulSet,
+        "apps",
+        "v1",
+        ["StatefulSet", "statefulsets"],
+    )
+    .because("MySQL, Redis and the transaction coordinator"),
+    entry(Kind::Job, "batch", "v1", ["Job", "jobs"]).because("schema migrations"),
+    entry(
+        Kind::Deployment,
+        "apps",
+        "v1",
+        ["Deployment", "deployments"],
+    )
+    .because("payment, callback, worker and reconciliation services, the simulator"),
+    entry(
+        Kind::HorizontalPodAutoscaler,
+        "autoscaling",
+        "v2",
+        ["HorizontalPodAutoscaler", "horizontalpodautoscalers"],
+    )
+    .because("autoscaling of the payment and callback services"),
+    entry(Kind::CronJob, "batch", "v1", ["CronJob", "cronjobs"])
+        .because("scheduled reconciliation"),
+    entry(
+        Kind::Ingress,
+        "networking.k8s.io",
+        "v1",
+        ["Ingress", "ingresses"],
+    )
+    .because("exposes the callback paths where spec.expose.ingress asks for it"),
+    entry(
+        Kind::HttpRoute,
+        "gateway.networking.k8s.io",
+        "v1",
+        ["HTTPRoute", "httproutes"],
+    )
+    .if_installed()
+    .because("exposes the callback paths where spec.expose.gateway asks for it"),
+    entry(
+        Kind::PodMonitor,
+        "monitoring.coreos.com",
+        "v1",
+        ["PodMonitor", "podmonitors"],
+    )
+    .if_installed()
+    .because("metrics of the services, where the Prometheus Operator is installed"),
+    entry(
+        Kind::PrometheusRule,
+        "monitoring.coreos.com",
+        "v1",
+        ["PrometheusRule", "prometheusrules"],
+    )
+    .if_installed()
+    .because("alerts, where the Prometheus Operator is installed"),
+    entry(Kind::Pod, "", "v1", ["Pod", "pods"])
+        .may(&[])
+        .because("says why something is not ready; results of reconciliation runs"),
+];
+
+impl Kind {
+    pub fn entry(self) -> &'static Entry {
+        &KINDS[self as usize]
+    }
+
+    pub fn name(self) -> &'static str {
+        self.entry().name
+    }
+
+    /// Whether the operator removes objects of this kind that the specification no longer asks
+    /// for. Data and credentials are never removed.
+    pub const fn removable(self) -> bool {
+        !matches!(self, Self::Secret | Self::PersistentVolumeClaim | Self::Pod)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_table_is_in_the_order_of_the_enum() {
+        for (index, entry) in KINDS.iter().enumerate() {
+            assert_eq!(entry.kind as usize, index, "{}", entry.name);
+            assert!(!entry.reason.is_empty(), "{} needs a reason", entry.name);
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! The payment operator: turns one `PaymentSystem` into a running payment system and keeps it so.
+//!
+//! One pass: [`observe`] (from watch caches) → [`validate`] (pure) → [`credentials`] (made once)
+//! → [`build`] (pure: every manifest) → [`apply`] (server-side apply, only where desired ⊄ live,
+//! stage by stage) → [`report`] (status and events, only on change).
+//!
+//! Guarantees: equal input gives equal manifests; at rest nothing is written; data and
+//! credentials outlive the `PaymentSystem` unless its owner opted into deletion; a crash between
+//! any two requests is repaired by the next pass.
+//!
+//! Deliberately not here: anything about payments; access to the database; the values of
+//! Secrets, of which only digests are kept.
+
+pub mod apply;
+pub mod build;
+pub mod cache;
+pub mod controller;
+pub mod credentials;
+pub mod events;
+pub mod gates;
+pub mod install;
+pub mod keys;
+pub mod kinds;
+pub mod metrics;
+pub mod observe;
+pub mod quantity;
+pub mod report;
+pub mod server;
+pub mod subset;
+pub mod validate;
+pub mod watches;
+
+/// Owner of all fields the operator applies.
+pub const FIELD_MANAGER: &str = "payment-operator";

@@ -1,0 +1,247 @@
+//! The status: computed from what was observed, written only if it differs.
+//!
+//! Pure except for the clock, which comes in as an argument and only dates changes.
+
+use contract::RunSummary;
+use crds::{
+    PaymentSystem, PaymentSystemStatus,
+    status::{Component, LastReconciliation},
+};
+use k8s_openapi::{
+    apimachinery::pkg::apis::meta::v1::{Condition, Time},
+    jiff::Timestamp,
+};
+use serde_json::Value;
+
+use crate::{
+    build::{labels, names},
+    gates::{Gates, Part, Replicas},
+    kinds::Kind,
+    observe::Observed,
+    validate::{Invalid, ValidSystem},
+};
+
+pub const READY: &str = "Ready";
+pub const RECONCILING: &str = "Reconciling";
+pub const STALLED: &str = "Stalled";
+
+/// What a pass came to.
+pub enum Outcome<'a> {
+    /// The specification cannot work until it is changed.
+    Invalid(&'a Invalid),
+    /// A request or a rendering failed; it is tried again.
+    Failed {
+        system: &'a ValidSystem,
+        gates: &'a Gates,
+        reason: &'static str,
+        message: String,
+    },
+    Done {
+        system: &'a ValidSystem,
+        gates: &'a Gates,
+    },
+}
+
+/// The status a system should have.
+pub fn status(
+    object: &PaymentSystem,
+    observed: &Observed,
+    outcome: &Outcome<'_>,
+    now: Timestamp,
+) -> PaymentSystemStatus {
+    let before = object.status.clone().unwrap_or_default();
+    let generation = object.metadata.generation.unwrap_or_default();
+    let mut conditions = conditions(object, outcome);
+    for condition in &mut conditions {
+        condition.observed_generation = Some(generation);
+        let same = before
+            .conditions
+            .iter()
+            .find(|old| old.type_ == condition.type_ && old.status == condition.status);
+        condition.last_transition_time =
+            same.map_or(Time(now), |old| old.last_transition_time.clone());
+    }
+    let (version, payment, callback) = match outcome {
+        Outcome::Invalid(_) => (before.version, before.payment, before.callback),
+        Outcome::Failed { system, .. } | Outcome::Done { system, .. } => (
+            Some(version(&crate::gates::rolled_image(system, observed))),
+            replicas(observed, &names::payment(&system.name)),
+            replicas(observed, &names::callback(&system.name)),
+        ),
+    };
+    PaymentSystemStatus {
+        observed_generation: generation,
+        conditions,
+        components: components(observed),
+        version,
+        payment,
+        callback,
+        last_reconciliation: last_reconciliation(observed, before.last_reconciliation),
+    }
+}
+
+fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Condition {
+    Condition {
+        type_: kind.to_owned(),
+        status: if holds { "True" } else { "False" }.to_owned(),
+        reason: reason.to_owned(),
+        message: message.to_owned(),
+        observed_generation: None,
+        last_transition_time: Time(Timestamp::UNIX_EPOCH),
+    }
+}
+
+fn conditions(object: &PaymentSystem, outcome: &Outcome<'_>) -> Vec<Condition> {
+    let paused = object.spec.paused;
+    match outcome {
+        Outcome::Invalid(error) => {
+            let message = error.to_string();
+            vec![
+                condition(READY, false, error.reason(), &message),
+                condition(STALLED, true, error.reason(), &message),
+            ]
+        }
+        Outcome::Failed {
+            gates,
+            reason,
+            message,
+            ..
+        } => {
+            let mut all = vec![
+                condition(READY, false, reason, message),
+                condition(RECONCILING, true, reason, message),
+            ];
+            all.extend(gates.parts.iter().map(part_condition));
+            all
+        }
+        Outcome::Done { gates, .. } => {
+            let mut all = summary(gates, paused);
+            all.extend(gates.parts.iter().map(part_condition));
+            all
+        }
+    }
+}
+
+fn part_condition(part: &Part) -> Condition {
+    condition(part.condition, part.ready, part.reason, &part.message)
+}
+
+/// `Ready`, and `Reconciling` or `Stalled` while it is not.
+fn summary(gates: &Gates, paused: bool) -> Vec<Condition> {
+    const PAUSED: &str = "spec.paused is true: nothing is changed until it is false";
+    match gates.blocking() {
+        None if paused => vec![condition(READY, true, "Paused", PAUSED)],
+        None => vec![condition(READY, true, "Available", "all parts are ready")],
+        Some(part) if paused => {
+            let message = format!("{PAUSED}; {}", part.message);
+            vec![condition(READY, false, "Paused", &message)]
+        }
+        Some(part) => {
+            let progress = if part.failed { STALLED } else { RECONCILING };
+            let reason = if part.failed {
+                part.reason
+            } else {
+                waiting_reason(part)
+            };
+            vec![
+                condition(READY, false, reason, &part.message),
+                condition(progress, true, reason, &part.message),
+            ]
+        }
+    }
+}
+
+/// What is waited for, in one word.
+fn waiting_reason(part: &Part) -> &'static str {
+    use crate::gates::condition as c;
+    match part.condition {
+        c::CHANNELS => "WaitingForChannels",
+        c::DATABASE => "WaitingForDatabase",
+        c::CACHE => "WaitingForCache",
+        c::SIMULATOR => "WaitingForSimulator",
+        c::COORDINATOR => "WaitingForCoordinator",
+        c::SCHEMA => "Migrating",
+        c::SCHEDULE => "WaitingForSchedule",
+        _ => "WaitingForServices",
+    }
+}
+
+/// The tag or digest of an image.
+fn version(image: &str) -> String {
+    let name = image.rsplit('/').next().unwrap_or(image);
+    name.split_once(['@', ':'])
+        .map_or("", |(_, version)| version)
+        .to_owned()
+}
+
+fn replicas(observed: &Observed, deployment: &str) -> Option<String> {
+    let live = observed.value(Kind::Deployment, deployment)?;
+    let replicas = Replicas::of(&live);
+    Some(format!("{}/{}", replicas.ready, replicas.wanted))
+}
+
+fn components(observed: &Observed) -> Vec<Component> {
+    observed
+        .objects
+        .iter()
+        .filter(|((kind, _), _)| matches!(kind, Kind::StatefulSet | Kind::Deployment))
+        .map(|((kind, name), live)| {
+            let live = live.value();
+            let replicas = Replicas::of(&live);
+            let image = live.pointer("/spec/template/spec/containers/0/image");
+            Component {
+                name: name.clone(),
+                kind: kind.name().to_owned(),
+                ready: format!("{}/{}", replicas.ready, replicas.wanted),
+                image: image.and_then(Value::as_str).unwrap_or_default().to_owned(),
+            }
+        })
+        .collect()
+}
+
+/// The latest result among the pods that are still there and what was reported before.
+fn last_reconciliation(
+    observed: &Observed,
+    before: Option<LastReconciliation>,
+) -> Option<LastReconciliation> {
+    let instant = |run: &LastReconciliation| run.finished_at.parse::<Timestamp>().ok();
+    observed
+        .pods()
+        .filter(|pod| {
+            pod["metadata"]["labels"][labels::COMPONENT] == labels::component::RECONCILIATION_RUN
+        })
+        .filter_map(|pod| run_summary(&pod))
+        .chain(before)
+        .max_by_key(instant)
+}
+
+fn run_summary(pod: &Value) -> Option<LastReconciliation> {
+    let message = pod.pointer("/status/containerStatuses/0/state/terminated/message")?;
+    let summary: RunSummary = serde_json::from_str(message.as_str()?).ok()?;
+    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
+    Some(LastReconciliation {
+        finished_at: summary.finished_at,
+        from: summary.from,
+        to: summary.to,
+        matched: number(summary.matched),
+        open_differences: number(summary.open_differences),
+        pending_bills: number(summary.pending_bills),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn versions_are_tags_or_digests() {
+        for (image, expected) in [
+            ("runtime:1.2", "1.2"),
+            ("host:5000/a/runtime:1.2", "1.2"),
+            ("runtime@sha256:ab", "sha256:ab"),
+            ("runtime", ""),
+        ] {
+            assert_eq!(version(image), expected, "{image}");
+        }
+    }
+}

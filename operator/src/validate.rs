@@ -1,0 +1,322 @@
+//! Raw specification → [`ValidSystem`], which no later step bypasses.
+//!
+//! Pure. The API server has already checked the CEL rules; what they say is checked again here
+//! only where a wrong value would build wrong objects, so that a resource that was stored under
+//! older rules is refused in words instead of half applied.
+
+use std::collections::BTreeSet;
+
+use crds::{PaymentSystem, PaymentSystemSpec};
+use kube::ResourceExt;
+
+use crate::{build::names, quantity};
+
+/// What the operator was started with.
+#[derive(Clone, Debug, Default)]
+pub struct Settings {
+    pub runtime_image: Option<String>,
+    pub simulator_image: Option<String>,
+}
+
+/// A specification from which every object can be built.
+#[derive(Clone, Debug)]
+pub struct ValidSystem {
+    pub name: String,
+    pub namespace: String,
+    pub uid: String,
+    pub spec: PaymentSystemSpec,
+    pub runtime_image: String,
+    /// Set if the simulator stands in for the channels.
+    pub simulator_image: Option<String>,
+    pub callback_base_url: String,
+    /// `innodb_buffer_pool_size` in bytes.
+    pub buffer_pool_bytes: i128,
+}
+
+/// A specification that cannot work until its owner changes it.
+#[derive(Debug, thiserror::Error, PartialEq, Eq)]
+pub enum Invalid {
+    #[error(
+        "spec.payment.image is not set and the operator was started without --runtime-image: set one of them"
+    )]
+    RuntimeImageMissing,
+    #[error(
+        "spec.channels.simulator is true but the operator was started without --simulator-image: set it, or switch the simulator off"
+    )]
+    SimulatorImageMissing,
+    #[error(
+        "no payment channel is switched on: set channels.wechat.enabled, channels.alipay.enabled or channels.simulator to true"
+    )]
+    NoChannel,
+    #[error("the channels must know where to call back: set channels.callbackBaseUrl or expose")]
+    NoCallbackUrl,
+    #[error("metadata.name has more than 30 characters: names of its objects are made from it")]
+    NameTooLong,
+    #[error("{field} is not a quantity such as 1Gi: {value}")]
+    NotAQuantity { field: &'static str, value: String },
+    #[error("{section}.autoscaling: minReplicas {min} is larger than maxReplicas {max}")]
+    ReplicaRange {
+        section: &'static str,
+        min: i32,
+        max: i32,
+    },
+    #[error("expose either by gateway or by ingress, not both")]
+    ExposedTwice,
+}
+
+impl Invalid {
+    /// Reason of the `Stalled` condition. Part of the API: never reword.
+    pub const fn reason(&self) -> &'static str {
+        match self {
+            Self::RuntimeImageMissing => "RuntimeImageMissing",
+            Self::SimulatorImageMissing => "SimulatorImageMissing",
+            Self::NoChannel => "NoChannel",
+            Self::NoCallbackUrl => "NoCallbackUrl",
+            Self::NameTooLong => "NameTooLong",
+            Self::NotAQuantity { .. } => "NotAQuantity",
+            Self::ReplicaRange { .. } => "ReplicaRange",
+            Self::ExposedTwice => "ExposedTwice",
+        }
+    }
+}
+
+/// Checks a specification.
+pub fn validate(object: &PaymentSystem, settings: &Settings) -> Result<ValidSystem, Invalid> {
+    let spec = &object.spec;
+    let name = object.name_any();
+    let namespace = object.namespace().unwrap_or_default();
+    check(&name, spec)?;
+    let runtime_image = spec
+        .payment
+        .image
+        .clone()
+        .or_else(|| settings.runtime_image.clone());
+    let simulator_image = match (spec.channels.simulator, &settings.simulator_image) {
+        (true, None) => return Err(Invalid::SimulatorImageMissing),
+        (true, Some(image)) => Some(image.clone()),
+        (false, _) => None,
+    };
+    Ok(ValidSystem {
+        callback_base_url: callback_base_url(&name, &namespace, spec)
+            .ok_or(Invalid::NoCallbackUrl)?,
+        buffer_pool_bytes: size(
+            "mysql.innodbBufferPoolSize",
+            &spec.mysql.innodb_buffer_pool_size,
+        )?,
+        runtime_image: runtime_image.ok_or(Invalid::RuntimeImageMissing)?,
+        simulator_image,
+        uid: object.uid().unwrap_or_default(),
+        spec: spec.clone(),
+        name,
+        namespace,
+    })
+}
+
+fn check(name: &str, spec: &PaymentSystemSpec) -> Result<(), Invalid> {
+    if name.len() > 30 {
+        return Err(Invalid::NameTooLong);
+    }
+    let channels = &spec.channels;
+    if !(channels.simulator || channels.wechat.enabled || channels.alipay.enabled) {
+        return Err(Invalid::NoChannel);
+    }
+    if spec
+        .expose
+        .as_ref()
+        .is_some_and(|e| e.gateway.is_some() && e.ingress.is_some())
+    {
+        return Err(Invalid::ExposedTwice);
+    }
+    size("mysql.storage.size", &spec.mysql.storage.size)?;
+    size("redis.storage.size", &spec.redis.storage.size)?;
+    for (section, scaling) in [
+        ("payment", &spec.payment.autoscaling),
+        ("callback", &spec.callback.autoscaling),
+    ] {
+        let (min, max) = (scaling.min_replicas, scaling.max_replicas);
+        if min > max {
+            return Err(Invalid::ReplicaRange { section, min, max });
+        }
+    }
+    Ok(())
+}
+
+fn size(field: &'static str, value: &str) -> Result<i128, Invalid> {
+    quantity::units(value)
+        .filter(|units| *units > 0)
+        .ok_or_else(|| Invalid::NotAQuantity {
+            field,
+            value: value.to_owned(),
+        })
+}
+
+fn callback_base_url(name: &str, namespace: &str, spec: &PaymentSystemSpec) -> Option<String> {
+    let stated = spec.channels.callback_base_url.clone();
+    stated
+        .or_else(|| {
+            spec.channels.simulator.then(|| {
+                let service = names::callback(name);
+                format!(
+                    "http://{service}.{namespace}.svc:{}",
+                    contract::ports::CALLBACK_SERVICE
+                )
+            })
+        })
+        .or_else(|| exposed_host(spec).map(|host| format!("https://{host}")))
+}
+
+fn exposed_host(spec: &PaymentSystemSpec) -> Option<String> {
+    let expose = spec.expose.as_ref()?;
+    let gateway = expose.gateway.as_ref();
+    gateway
+        .and_then(|gateway| gateway.hostnames.first().cloned())
+        .or_else(|| expose.ingress.as_ref().map(|ingress| ingress.host.clone()))
+}
+
+/// Secrets that a specification names and the operator does not own.
+pub fn named_secrets(spec: &PaymentSystemSpec) -> BTreeSet<String> {
+    let mysql = spec
+        .mysql
+        .external
+        .as_ref()
+        .map(|external| external.secret_name.clone());
+    let redis = spec
+        .redis
+        .external
+        .as_ref()
+        .and_then(|external| external.secret_name.clone());
+    let channels = (!spec.channels.simulator).then(|| spec.channels.secret_name.clone());
+    [mysql, redis, channels].into_iter().flatten().collect()
+}
+
+impl ValidSystem {
+    /// A Service's DNS name inside the cluster.
+    pub fn host(&self, service: &str) -> String {
+        format!("{service}.{}.svc", self.namespace)
+    }
+
+    pub fn wechat(&self) -> bool {
+        self.spec.channels.simulator || self.spec.channels.wechat.enabled
+    }
+
+    pub fn alipay(&self) -> bool {
+        self.spec.channels.simulator || self.spec.channels.alipay.enabled
+    }
+
+    /// Name of the Secret that services read channel keys from.
+    pub fn channel_secret(&self) -> String {
+        if self.spec.channels.simulator {
+            names::simulator(&self.name)
+        } else {
+            self.spec.channels.secret_name.clone()
+        }
+    }
+
+    /// Keys of the channel Secret that services need.
+    pub fn channel_keys(&self) -> Vec<&'static str> {
+        use contract::names::channel_key::{ALIPAY, WECHAT};
+        let wechat = if self.wechat() {
+            WECHAT.as_slice()
+        } else {
+            &[]
+        };
+        let alipay = if self.alipay() {
+            ALIPAY.as_slice()
+        } else {
+            &[]
+        };
+        [wechat, alipay].concat()
+    }
+
+    /// Secret with the database passwords.
+    pub fn mysql_secret(&self) -> String {
+        let external = self.spec.mysql.external.as_ref();
+        external.map_or_else(
+            || names::mysql(&self.name),
+            |external| external.secret_name.clone(),
+        )
+    }
+
+    /// Secret with the cache's password, if it asks for one.
+    pub fn redis_secret(&self) -> Option<String> {
+        match &self.spec.redis.external {
+            Some(external) => external.secret_name.clone(),
+            None => Some(names::redis(&self.name)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn system(change: impl FnOnce(&mut PaymentSystem)) -> PaymentSystem {
+        let mut object = PaymentSystem::new("demo", PaymentSystemSpec::default());
+        object.metadata.namespace = Some("payment".to_owned());
+        object.spec.channels.simulator = true;
+        change(&mut object);
+        object
+    }
+
+    fn settings() -> Settings {
+        Settings {
+            runtime_image: Some("runtime:1".to_owned()),
+            simulator_image: Some("simulator:1".to_owned()),
+        }
+    }
+
+    #[test]
+    fn each_fault_has_its_reason() {
+        type Change = fn(&mut PaymentSystem);
+        let cases: [(Change, &str); 6] = [
+            (|o| o.spec.channels.simulator = false, "NoChannel"),
+            (|o| o.metadata.name = Some("a".repeat(31)), "NameTooLong"),
+            (
+                |o| "1X".clone_into(&mut o.spec.mysql.storage.size),
+                "NotAQuantity",
+            ),
+            (
+                |o| "0".clone_into(&mut o.spec.mysql.innodb_buffer_pool_size),
+                "NotAQuantity",
+            ),
+            (
+                |o| o.spec.payment.autoscaling.min_replicas = 11,
+                "ReplicaRange",
+            ),
+            (
+                |o| {
+                    o.spec.channels.simulator = false;
+                    o.spec.channels.wechat.enabled = true;
+                },
+                "NoCallbackUrl",
+            ),
+        ];
+        for (change, reason) in cases {
+            let error = validate(&system(change), &settings()).unwrap_err();
+            assert_eq!(error.reason(), reason, "{error}");
+        }
+    }
+
+    #[test]
+    fn images_must_come_from_somewhere() {
+        let none = Settings::default();
+        let error = validate(&system(|_| ()), &none).unwrap_err();
+        assert_eq!(error, Invalid::SimulatorImageMissing);
+        let own = |o: &mut PaymentSystem| {
+            o.spec.channels.simulator = false;
+            o.spec.channels.wechat.enabled = true;
+            o.spec.channels.callback_base_url = Some("https://pay.example.com".to_owned());
+        };
+        let error = validate(&system(own), &none).unwrap_err();
+        assert_eq!(error, Invalid::RuntimeImageMissing);
+    }
+
+    #[test]
+    fn the_simulator_calls_the_callback_service() {
+        let valid = validate(&system(|_| ()), &settings()).unwrap();
+        assert_eq!(
+            valid.callback_base_url,
+            "http://demo-callback.payment.svc:8088"
+        );
+    }
+}

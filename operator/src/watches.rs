@@ -1,0 +1,236 @@
+//! The watches that fill the cache and say which system to look at.
+//!
+//! Label-selected: objects of others are never received. Kinds that come from somebody else's
+//! CustomResourceDefinition are watched while that definition exists; Secrets that a
+//! PaymentSystem names are watched one by one.
+
+use std::{
+    collections::{BTreeSet, HashMap},
+    sync::{Arc, Mutex, PoisonError},
+};
+
+use futures::{StreamExt, channel::mpsc::UnboundedSender};
+use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::CustomResourceDefinition;
+use kube::{
+    Api, Client,
+    api::DynamicObject,
+    core::PartialObjectMeta,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, Event, watcher},
+    },
+};
+use tokio::sync::Notify;
+use tokio_util::task::AbortOnDropHandle;
+use tracing::{info, warn};
+
+use crate::{
+    build::labels,
+    cache::{Cache, Live, NamedSecret, SystemKey, key_digests, system_of},
+    kinds::{Entry, KINDS, Kind},
+};
+
+/// Where watches report, and what they hold.
+#[derive(Clone)]
+pub struct Watches {
+    client: Client,
+    cache: Arc<Cache>,
+    touched: UnboundedSender<SystemKey>,
+    secrets: Arc<Mutex<HashMap<(String, String), SecretWatch>>>,
+}
+
+struct SecretWatch {
+    users: BTreeSet<SystemKey>,
+    _task: AbortOnDropHandle<()>,
+}
+
+impl Watches {
+    pub fn new(client: Client, cache: Arc<Cache>, touched: UnboundedSender<SystemKey>) -> Self {
+        Self {
+            client,
+            cache,
+            touched,
+            secrets: Arc::default(),
+        }
+    }
+
+    /// Starts all watches and returns when each has its first complete list.
+    pub async fn start(&self) -> Vec<AbortOnDropHandle<()>> {
+        let mut tasks = Vec::new();
+        let mut first_lists = Vec::new();
+        for entry in &KINDS {
+            let listed = Arc::new(Notify::new());
+            first_lists.push(Arc::clone(&listed));
+            let watches = self.clone();
+            tasks.push(AbortOnDropHandle::new(tokio::spawn(async move {
+                if entry.optional {
+                    watches.follow_definition(entry, listed).await;
+                } else {
+                    watches.follow(entry, listed).await;
+                }
+            })));
+        }
+        for listed in first_lists {
+            listed.notified().await;
+        }
+        tasks
+    }
+
+    fn touch_all(&self, systems: impl IntoIterator<Item = SystemKey>) {
+        for system in systems {
+            // The receiver lives as long as the process.
+            let _ = self.touched.unbounded_send(system);
+        }
+    }
+
+    /// Keeps the cache equal to the cluster for one kind.
+    async fn follow(&self, entry: &'static Entry, listed: Arc<Notify>) {
+        let api = Api::<DynamicObject>::all_with(self.client.clone(), &entry.resource());
+        let config = watcher::Config::default()
+            .labels(labels::SELECTOR)
+            .page_size(100);
+        let mut events = watcher(api, config).default_backoff().boxed();
+        let mut list = Vec::new();
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => list.clear(),
+                Ok(Event::InitApply(object)) => list.push(pruned(object)),
+                Ok(Event::InitDone) => {
+                    let touched = self.cache.replace(entry.kind, std::mem::take(&mut list));
+                    self.touch_all(touched);
+                    listed.notify_one();
+                }
+                Ok(Event::Apply(object)) => {
+                    let system = system_of(&object.metadata);
+                    self.cache.put(entry.kind, object);
+                    self.touch_all(system);
+                }
+                Ok(Event::Delete(object)) => {
+                    self.cache.remove(entry.kind, &object);
+                    self.touch_all(system_of(&object.metadata));
+                }
+                Err(error) => warn!(kind = entry.name, %error, "watch failed; trying again"),
+            }
+        }
+    }
+
+    /// Follows an optional kind while its definition exists.
+    async fn follow_definition(&self, entry: &'static Entry, listed: Arc<Notify>) {
+        let api = Api::<PartialObjectMeta<CustomResourceDefinition>>::all(self.client.clone());
+        let selector = format!("metadata.name={}", entry.crd_name());
+        let mut events = watcher(api, watcher::Config::default().fields(&selector))
+            .default_backoff()
+            .boxed();
+        let mut following = None;
+        let mut seen = false;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => seen = false,
+                Ok(Event::InitApply(_) | Event::Apply(_)) if following.is_none() => {
+                    seen = true;
+                    info!(kind = entry.name, "is installed");
+                    let (watches, first) = (self.clone(), Arc::new(Notify::new()));
+                    let ready = Arc::clone(&first);
+                    following = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+                        watches.follow(entry, first).await;
+                    })));
+                    ready.notified().await;
+                    self.set_installed(entry.kind, true);
+                }
+                Ok(Event::InitApply(_) | Event::Apply(_)) => seen = true,
+                Ok(Event::InitDone) => {
+                    if !seen && following.take().is_some() {
+                        self.set_installed(entry.kind, false);
+                    }
+                    listed.notify_one();
+                }
+                Ok(Event::Delete(_)) => {
+                    info!(kind = entry.name, "is no longer installed");
+                    following = None;
+                    self.set_installed(entry.kind, false);
+                }
+                Err(error) => {
+                    warn!(kind = entry.name, %error, "watch of its definition failed; trying again")
+                }
+            }
+        }
+    }
+
+    fn set_installed(&self, kind: Kind, installed: bool) {
+        if !installed {
+            self.cache.replace(kind, Vec::new());
+        }
+        self.cache.set_installed(kind, installed);
+        self.touch_all(self.cache.systems());
+    }
+
+    /// Watches exactly the Secrets a system names; none when the system is gone.
+    pub fn name_secrets(&self, system: &SystemKey, names: &BTreeSet<String>) {
+        let mut secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        for name in names {
+            let key = (system.0.clone(), name.clone());
+            let watch = secrets.entry(key.clone()).or_insert_with(|| SecretWatch {
+                users: BTreeSet::new(),
+                _task: AbortOnDropHandle::new(tokio::spawn(self.clone().follow_secret(key))),
+            });
+            watch.users.insert(system.clone());
+        }
+        secrets.retain(|key, watch| {
+            if key.0 == system.0 && !names.contains(&key.1) {
+                watch.users.remove(system);
+            }
+            let used = !watch.users.is_empty();
+            if !used {
+                self.cache.forget_named_secret(key);
+            }
+            used
+        });
+    }
+
+    async fn follow_secret(self, key: (String, String)) {
+        let resource = Kind::Secret.entry().resource();
+        let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &key.0, &resource);
+        let config = watcher::Config::default().fields(&format!("metadata.name={}", key.1));
+        let mut events = watcher(api, config).default_backoff().boxed();
+        let mut found = NamedSecret::Absent;
+        while let Some(event) = events.next().await {
+            match event {
+                Ok(Event::Init) => {
+                    found = NamedSecret::Absent;
+                    continue;
+                }
+                Ok(Event::InitApply(secret)) => {
+                    found = present(secret);
+                    continue;
+                }
+                Ok(Event::InitDone) => {}
+                Ok(Event::Apply(secret)) => found = present(secret),
+                Ok(Event::Delete(_)) => found = NamedSecret::Absent,
+                Err(error) => {
+                    warn!(namespace = key.0, secret = key.1, %error, "watch failed; trying again");
+                    continue;
+                }
+            }
+            self.cache.set_named_secret(key.clone(), found.clone());
+            self.touch_users(&key);
+        }
+    }
+
+    fn touch_users(&self, key: &(String, String)) {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let users = secrets
+            .get(key)
+            .map(|watch| watch.users.clone())
+            .unwrap_or_default();
+        self.touch_all(users);
+    }
+}
+
+fn present(secret: DynamicObject) -> NamedSecret {
+    NamedSecret::Present(key_digests(&Live::new(Kind::Secret, secret).value()))
+}
+
+fn pruned(mut object: DynamicObject) -> DynamicObject {
+    object.metadata.managed_fields = None;
+    object
+}

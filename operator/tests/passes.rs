@@ -1,0 +1,470 @@
+//! Passes against a real API server. The test plays the controllers and kubelets by writing the
+//! status of workloads.
+
+mod cluster;
+
+use cluster::{Cluster, NAMESPACE};
+use k8s_openapi::api::core::v1::Secret;
+use kube::{
+    Api,
+    api::{DeleteParams, Patch, PatchParams, PostParams},
+};
+use payment_operator::kinds::Kind;
+use serde_json::{Value, json};
+
+fn demo(more: &Value) -> Value {
+    let mut spec = json!({"channels": {"simulator": true}});
+    if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
+        spec.extend(more.clone());
+    }
+    json!({
+        "apiVersion": "paymentsystem.dev/v1alpha1",
+        "kind": "PaymentSystem",
+        "metadata": {"name": "demo", "namespace": NAMESPACE},
+        "spec": spec,
+    })
+}
+
+/// The operator has had time to act: no new write for a second.
+async fn settled(cluster: &Cluster) -> usize {
+    let mut writes = cluster.operator_writes().len();
+    loop {
+        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+        let now = cluster.operator_writes().len();
+        if now == writes {
+            return now;
+        }
+        writes = now;
+    }
+}
+
+#[tokio::test]
+async fn stages_open_in_order_and_rest_is_silent() {
+    let cluster = Cluster::start().await;
+    let _operator = cluster.operate();
+    cluster.apply(&demo(&json!({}))).await.unwrap();
+    cluster.exists(Kind::StatefulSet, "demo-mysql").await;
+    cluster.exists(Kind::StatefulSet, "demo-redis").await;
+    cluster
+        .exists(Kind::Deployment, "demo-channel-simulator")
+        .await;
+    settled(&cluster).await;
+    assert_eq!(
+        cluster.names(Kind::StatefulSet).await,
+        ["demo-mysql", "demo-redis"]
+    );
+    assert_eq!(
+        cluster.names(Kind::Deployment).await,
+        ["demo-channel-simulator"]
+    );
+    assert!(cluster.names(Kind::Job).await.is_empty());
+    let message = cluster.condition("demo", "DatabaseReady", "False").await;
+    assert!(
+        message.contains("waiting for StatefulSet demo-mysql: 0/1 ready"),
+        "{message}"
+    );
+
+    cluster.make_ready(Kind::StatefulSet, "demo-mysql").await;
+    settled(&cluster).await;
+    assert_eq!(
+        cluster.get(Kind::StatefulSet, "demo-coordinator").await,
+        None
+    );
+    cluster.make_ready(Kind::StatefulSet, "demo-redis").await;
+    cluster.exists(Kind::StatefulSet, "demo-coordinator").await;
+    assert!(cluster.names(Kind::Job).await.is_empty());
+    cluster.bring_up("demo").await;
+    cluster.exists(Kind::CronJob, "demo-reconciliation").await;
+    assert_eq!(
+        cluster.names(Kind::HorizontalPodAutoscaler).await,
+        ["demo-callback", "demo-payment"]
+    );
+
+    let object = cluster.systems().get("demo").await.unwrap();
+    let status = object.status.unwrap();
+    assert_eq!(Some(status.observed_generation), object.metadata.generation);
+    assert_eq!(status.version.as_deref(), Some("1.0"));
+    assert_eq!(status.payment.as_deref(), Some("3/3"));
+    assert!(
+        status
+            .conditions
+            .iter()
+            .all(|c| c.type_ != "Reconciling" && c.type_ != "Stalled")
+    );
+
+    // A change that means nothing causes passes; none of them writes.
+    let before = settled(&cluster).await;
+    for pass in 0..3 {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {"pass": pass.to_string()}}}));
+        cluster
+            .systems()
+            .patch("demo", &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+        settled(&cluster).await;
+    }
+    assert_eq!(
+        settled(&cluster).await,
+        before,
+        "{:?}",
+        &cluster.operator_writes()[before..]
+    );
+    restart_writes_nothing(&cluster, before).await;
+}
+
+/// A second operator over a converged system reads and writes nothing.
+async fn restart_writes_nothing(cluster: &Cluster, before: usize) {
+    drop(cluster.operate());
+    let _second = cluster.operate();
+    tokio::time::sleep(std::time::Duration::from_secs(4)).await;
+    assert_eq!(
+        settled(cluster).await,
+        before,
+        "{:?}",
+        &cluster.operator_writes()[before..]
+    );
+}
+
+#[tokio::test]
+async fn what_is_edited_or_deleted_by_hand_comes_back() {
+    let cluster = Cluster::start().await;
+    let _operator = cluster.operate();
+    cluster.apply(&demo(&json!({}))).await.unwrap();
+    cluster.bring_up("demo").await;
+    settled(&cluster).await;
+
+    for (kind, name) in [
+        (Kind::Service, "demo-payment"),
+        (Kind::ConfigMap, "demo-runtime"),
+        (Kind::HorizontalPodAutoscaler, "demo-callback"),
+        (Kind::CronJob, "demo-reconciliation"),
+        (Kind::StatefulSet, "demo-mysql"),
+    ] {
+        let uid = cluster.get(kind, name).await.unwrap()["metadata"]["uid"].clone();
+        cluster
+            .api(kind)
+            .delete(name, &DeleteParams::background())
+            .await
+            .unwrap();
+        cluster
+            .until("its return", async |cluster: &Cluster| {
+                cluster
+                    .get(kind, name)
+                    .await
+                    .is_some_and(|live| live["metadata"]["uid"] != uid)
+            })
+            .await;
+    }
+    cluster.make_ready(Kind::StatefulSet, "demo-mysql").await;
+    for (kind, name, edit, pointer, expected) in [
+        (
+            Kind::Service,
+            "demo-callback",
+            json!({"spec": {"ports": [{"name": "http", "port": 8088, "targetPort": 1}]}}),
+            "/spec/ports/0/targetPort",
+            json!("http"),
+        ),
+        (
+            Kind::ConfigMap,
+            "demo-redis",
+            json!({"data": {"redis.conf": "port 1"}}),
+            "/metadata/name",
+            json!("demo-redis"),
+        ),
+        (
+            Kind::HorizontalPodAutoscaler,
+            "demo-payment",
+            json!({"spec": {"maxReplicas": 99}}),
+            "/spec/maxReplicas",
+            json!(10),
+        ),
+        (
+            Kind::CronJob,
+            "demo-reconciliation",
+            json!({"spec": {"concurrencyPolicy": "Allow"}}),
+            "/spec/concurrencyPolicy",
+            json!("Forbid"),
+        ),
+    ] {
+        cluster
+            .api(kind)
+            .patch(name, &PatchParams::default(), &Patch::Merge(&edit))
+            .await
+            .unwrap();
+        cluster
+            .until(
+                &format!("correction of {name}"),
+                async |cluster: &Cluster| {
+                    cluster.get(kind, name).await.unwrap().pointer(pointer) == Some(&expected)
+                },
+            )
+            .await;
+    }
+    cluster
+        .until("correction of redis.conf", async |cluster: &Cluster| {
+            cluster.get(Kind::ConfigMap, "demo-redis").await.unwrap()["data"]["redis.conf"]
+                != "port 1"
+        })
+        .await;
+    the_autoscaler_keeps_its_number(&cluster).await;
+}
+
+async fn the_autoscaler_keeps_its_number(cluster: &Cluster) {
+    let patch = Patch::Merge(json!({"spec": {"replicas": 7}}));
+    let parameters = PatchParams {
+        field_manager: Some("autoscaler".to_owned()),
+        ..PatchParams::default()
+    };
+    cluster
+        .api(Kind::Deployment)
+        .patch("demo-payment", &parameters, &patch)
+        .await
+        .unwrap();
+    // An edit of the system makes the operator apply the Deployment again.
+    cluster
+        .apply(&demo(&json!({"payment": {"expiresInSeconds": 3600}})))
+        .await
+        .unwrap();
+    cluster
+        .until("the new configuration", async |cluster: &Cluster| {
+            let config = cluster.get(Kind::ConfigMap, "demo-runtime").await.unwrap();
+            config["data"]["config.yaml"]
+                .as_str()
+                .unwrap()
+                .contains("3600")
+        })
+        .await;
+    settled(cluster).await;
+    let live = cluster.get(Kind::Deployment, "demo-payment").await.unwrap();
+    assert_eq!(live["spec"]["replicas"], 7);
+    assert_eq!(
+        live["metadata"]["generation"].as_i64().unwrap(),
+        4,
+        "only one more template: {live}"
+    );
+    let callback = cluster
+        .get(Kind::Deployment, "demo-callback")
+        .await
+        .unwrap();
+    assert_eq!(
+        callback["metadata"]["generation"], 2,
+        "what does not depend on the edit is left alone"
+    );
+}
+
+#[tokio::test]
+async fn secrets_that_exist_are_adopted_and_survive() {
+    let cluster = Cluster::start().await;
+    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), NAMESPACE);
+    let mine: Secret = serde_json::from_value(json!({
+        "metadata": {"name": "demo-mysql"},
+        "stringData": {"root-password": "mine-root", "password": "it's", "coordinator-password": "mine-tc"},
+    }))
+    .unwrap();
+    secrets.create(&PostParams::default(), &mine).await.unwrap();
+    let _operator = cluster.operate();
+    cluster
+        .apply(&demo(&json!({"redis": {"retention": "Delete"}})))
+        .await
+        .unwrap();
+
+    // A password that cannot be put into SQL holds the database back, in words.
+    cluster
+        .until("the fault", async |cluster: &Cluster| {
+            cluster
+                .find_condition("demo", "DatabaseReady")
+                .await
+                .is_some_and(|c| c.1.contains("SecretKeyInvalid"))
+        })
+        .await;
+    let message = cluster.condition("demo", "Stalled", "True").await;
+    assert!(message.contains("choose another password"), "{message}");
+    assert_eq!(cluster.get(Kind::StatefulSet, "demo-mysql").await, None);
+    let patch = Patch::Merge(json!({"stringData": {"password": "mine"}}));
+    secrets
+        .patch("demo-mysql", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    cluster.bring_up("demo").await;
+
+    let value = |secret: &Secret, key: &str| {
+        String::from_utf8(secret.data.as_ref().unwrap()[key].0.clone()).unwrap()
+    };
+    let adopted = secrets.get("demo-mysql").await.unwrap();
+    assert_eq!(value(&adopted, "root-password"), "mine-root");
+    assert_eq!(
+        adopted.metadata.owner_references, None,
+        "credentials outlive the system"
+    );
+    let redis = secrets.get("demo-redis").await.unwrap();
+    assert_eq!(
+        redis.metadata.owner_references.as_ref().map(Vec::len),
+        Some(1),
+        "deletion was asked for"
+    );
+    let password = value(&redis, "password");
+
+    // A rotated password rolls what reads it, and nothing else.
+    let generation = async |kind, name: &str| {
+        cluster.get(kind, name).await.unwrap()["metadata"]["generation"]
+            .as_i64()
+            .unwrap()
+    };
+    let (mysql, coordinator) = (
+        generation(Kind::StatefulSet, "demo-mysql").await,
+        generation(Kind::StatefulSet, "demo-coordinator").await,
+    );
+    let patch = Patch::Merge(json!({"stringData": {"password": "rotated"}}));
+    secrets
+        .patch("demo-mysql", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    settled(&cluster).await;
+    assert_eq!(generation(Kind::StatefulSet, "demo-mysql").await, mysql + 1);
+    assert_eq!(
+        generation(Kind::StatefulSet, "demo-coordinator").await,
+        coordinator
+    );
+    assert_eq!(
+        value(&secrets.get("demo-redis").await.unwrap(), "password"),
+        password
+    );
+    recreation_keeps_passwords(&cluster, &secrets).await;
+}
+
+async fn recreation_keeps_passwords(cluster: &Cluster, secrets: &Api<Secret>) {
+    let before = secrets.get("demo-mysql").await.unwrap().data;
+    cluster
+        .systems()
+        .delete("demo", &DeleteParams::default())
+        .await
+        .unwrap();
+    settled(cluster).await;
+    cluster.apply(&demo(&json!({}))).await.unwrap();
+    let uid = cluster
+        .systems()
+        .get("demo")
+        .await
+        .unwrap()
+        .metadata
+        .uid
+        .unwrap();
+    cluster
+        .until("the new owner", async |cluster: &Cluster| {
+            let live = cluster.get(Kind::StatefulSet, "demo-mysql").await.unwrap();
+            live["metadata"]["ownerReferences"]
+                .as_array()
+                .is_some_and(|owners| owners.iter().any(|o| o["uid"] == uid.as_str()))
+        })
+        .await;
+    assert_eq!(secrets.get("demo-mysql").await.unwrap().data, before);
+}
+
+#[tokio::test]
+async fn a_missing_channel_secret_is_named_and_fixing_it_goes_on_at_once() {
+    let cluster = Cluster::start().await;
+    let _operator = cluster.operate();
+    let real = json!({
+        "channels": {"alipay": {"enabled": true}, "callbackBaseUrl": "https://pay.example.com"},
+        "mysql": {"external": {"host": "db", "secretName": "database"}},
+        "redis": {"external": {"host": "cache"}},
+        "transactionCoordinator": {"external": {"host": "tc"}},
+        "payment": {"autoscaling": {"enabled": false}, "replicas": 2},
+    });
+    let mut object = demo(&real);
+    object["spec"] = real;
+    cluster.apply(&object).await.unwrap();
+    let message = cluster.condition("demo", "DatabaseReady", "False").await;
+    assert!(
+        message.contains("Secret database does not exist"),
+        "{message}"
+    );
+    let message = cluster
+        .condition("demo", "ChannelsConfigured", "False")
+        .await;
+    assert!(
+        message.contains("payment-service-secret does not exist")
+            && message.contains("alipay-private-key"),
+        "{message}"
+    );
+
+    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), NAMESPACE);
+    let make = |name: &str, data: Value| {
+        serde_json::from_value::<Secret>(json!({"metadata": {"name": name}, "stringData": data}))
+            .unwrap()
+    };
+    secrets
+        .create(
+            &PostParams::default(),
+            &make("database", json!({"password": "p"})),
+        )
+        .await
+        .unwrap();
+    let migration = cluster.migration().await;
+    cluster.make_ready(Kind::Job, &migration).await;
+    secrets
+        .create(
+            &PostParams::default(),
+            &make("payment-service-secret", json!({"alipay-app-id": "1"})),
+        )
+        .await
+        .unwrap();
+    cluster
+        .until("the missing keys", async |cluster: &Cluster| {
+            cluster
+                .find_condition("demo", "ChannelsConfigured")
+                .await
+                .is_some_and(|c| c.1.contains("lacks alipay-private-key, alipay-public-key"))
+        })
+        .await;
+    assert!(cluster.names(Kind::Deployment).await.is_empty());
+    let patch =
+        Patch::Merge(json!({"stringData": {"alipay-private-key": "k", "alipay-public-key": "k"}}));
+    secrets
+        .patch("payment-service-secret", &PatchParams::default(), &patch)
+        .await
+        .unwrap();
+    cluster.exists(Kind::Deployment, "demo-payment").await;
+    assert!(
+        cluster.names(Kind::StatefulSet).await.is_empty(),
+        "all stores are external"
+    );
+    assert!(
+        cluster
+            .names(Kind::HorizontalPodAutoscaler)
+            .await
+            .iter()
+            .all(|name| name == "demo-callback")
+    );
+
+    // Switching autoscaling on and off makes and removes the autoscaler; paused changes nothing.
+    object["spec"]["payment"] = json!({});
+    cluster.apply(&object).await.unwrap();
+    cluster
+        .exists(Kind::HorizontalPodAutoscaler, "demo-payment")
+        .await;
+    object["spec"]["paused"] = json!(true);
+    object["spec"]["payment"] = json!({"autoscaling": {"enabled": false}});
+    cluster.apply(&object).await.unwrap();
+    cluster
+        .until("the pause", async |cluster: &Cluster| {
+            cluster
+                .find_condition("demo", "Ready")
+                .await
+                .is_some_and(|c| c.1.starts_with("Paused"))
+        })
+        .await;
+    cluster
+        .exists(Kind::HorizontalPodAutoscaler, "demo-payment")
+        .await;
+    object["spec"]["paused"] = json!(false);
+    cluster.apply(&object).await.unwrap();
+    cluster
+        .until("the removal", async |cluster: &Cluster| {
+            cluster
+                .get(Kind::HorizontalPodAutoscaler, "demo-payment")
+                .await
+                .is_none()
+        })
+        .await;
+}

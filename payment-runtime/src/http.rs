@@ -1,0 +1,170 @@
+//! What every HTTP surface of the runtime shares: listening, request ids and trace ids, bounds,
+//! metrics, and draining at the end.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use axum::Router;
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use tokio::net::TcpListener;
+use tokio::sync::Semaphore;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+use tracing::Instrument as _;
+use uuid::Uuid;
+
+use crate::api::Problem;
+use crate::telemetry::Metrics;
+
+pub const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
+
+/// The id under which one request appears in logs, answers and error bodies.
+#[derive(Clone, Debug)]
+pub struct RequestId(pub String);
+
+/// Shared by the layers around a router.
+#[derive(Clone)]
+pub struct Surface {
+    metrics: Metrics,
+    slots: Arc<Semaphore>,
+}
+
+impl Surface {
+    pub fn new(metrics: Metrics, max_concurrent_requests: usize) -> Self {
+        Self {
+            metrics,
+            slots: Arc::new(Semaphore::new(max_concurrent_requests)),
+        }
+    }
+
+    /// Puts the shared layers around a router.
+    pub fn wrap(self, router: Router) -> Router {
+        router
+            .layer(axum::middleware::from_fn_with_state(self.clone(), bounded))
+            .layer(CatchPanicLayer::custom(
+                |_: Box<dyn std::any::Any + Send>| Problem::internal().into_response(),
+            ))
+            .layer(axum::middleware::from_fn_with_state(self, observed))
+    }
+}
+
+/// Refuses what exceeds the bound at once instead of queueing it.
+async fn bounded(State(surface): State<Surface>, request: Request, next: Next) -> Response {
+    match surface.slots.clone().try_acquire_owned() {
+        Ok(_slot) => next.run(request).await,
+        Err(_) => Problem::overloaded().into_response(),
+    }
+}
+
+/// Gives the request its ids, a span and a measurement.
+async fn observed(State(surface): State<Surface>, mut request: Request, next: Next) -> Response {
+    let request_id = format!("req_{}", Uuid::now_v7().simple());
+    let trace_id = trace_id(request.headers());
+    let method = request.method().to_string();
+    let route = request
+        .extensions()
+        .get::<MatchedPath>()
+        .map_or("unmatched", MatchedPath::as_str);
+    let route = route.to_owned();
+    request
+        .extensions_mut()
+        .insert(RequestId(request_id.clone()));
+    let span = tracing::info_span!("request", trace_id, request_id, method, route);
+    let started = Instant::now();
+    let mut response = async {
+        let response = next.run(request).await;
+        tracing::info!(status = response.status().as_u16(), "answered");
+        response
+    }
+    .instrument(span)
+    .await;
+    surface.metrics.api_answered(
+        &method,
+        &route,
+        response.status().as_u16(),
+        started.elapsed(),
+    );
+    if let Ok(value) = HeaderValue::from_str(&request_id) {
+        response.headers_mut().insert(REQUEST_ID, value);
+    }
+    Problem::stamp(response, &request_id)
+}
+
+/// The trace id of the W3C `traceparent` header, or a new one.
+fn trace_id(headers: &HeaderMap) -> String {
+    let given = headers
+        .get("traceparent")
+        .and_then(|value| value.to_str().ok());
+    given
+        .and_then(|value| value.split('-').nth(1))
+        .filter(|id| id.len() == 32 && id.bytes().all(|b| b.is_ascii_hexdigit()))
+        .map_or_else(|| Uuid::new_v4().simple().to_string(), str::to_lowercase)
+}
+
+/// A router bound to an address.
+pub struct Bound {
+    pub address: SocketAddr,
+    listener: TcpListener,
+    router: Router,
+}
+
+impl Bound {
+    /// Binds; port 0 takes a free port, found in `address`.
+    pub async fn new(listen: &str, router: Router) -> anyhow::Result<Self> {
+        let listener = TcpListener::bind(listen)
+            .await
+            .with_context(|| format!("cannot listen on {listen}"))?;
+        let address = listener
+            .local_addr()
+            .context("cannot read the bound address")?;
+        Ok(Self {
+            address,
+            listener,
+            router,
+        })
+    }
+
+    /// Serves until `stop`, then lets requests in flight finish within `drain`.
+    pub async fn serve(self, stop: CancellationToken, drain: Duration) -> anyhow::Result<()> {
+        let signal = stop.clone();
+        let serving = axum::serve(self.listener, self.router)
+            .with_graceful_shutdown(async move { signal.cancelled().await });
+        let deadline = async {
+            stop.cancelled().await;
+            tokio::time::sleep(drain).await;
+        };
+        tokio::select! {
+            ended = async { serving.await } => ended.context("the HTTP server failed"),
+            () = deadline => {
+                tracing::warn!("requests were still in flight when the drain time ended");
+                Ok(())
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_given_trace_id_is_kept_and_nonsense_is_replaced() {
+        let with = |value: &'static str| {
+            let mut headers = HeaderMap::new();
+            headers.insert("traceparent", HeaderValue::from_static(value));
+            trace_id(&headers)
+        };
+        let given = "0af7651916cd43dd8448eb211c80319c";
+        assert_eq!(
+            with("00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"),
+            given
+        );
+        assert_eq!(with("00-zz-b7ad6b7169203331-01").len(), 32);
+        assert_eq!(with("nonsense").len(), 32);
+    }
+}

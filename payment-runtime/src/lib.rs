@@ -1,0 +1,21 @@
+//! The payment runtime: takes payments, receives callbacks, finds out what is unknown, reconciles.
+//!
+//! One program, one role per pod. Decisions are `payment-core`'s, channel rules are `channels`';
+//! here they meet the database, the cache, the clock and HTTP.
+//!
+//! Guarantees: the intent to call a channel is durable before the call; no network call happens
+//! inside a database transaction; only [`store`] speaks SQL; only [`api`] and [`callback`] know
+//! HTTP status codes.
+
+pub mod api;
+pub mod cache;
+pub mod callback;
+pub mod clock;
+pub mod http;
+pub mod management;
+pub mod payments;
+pub mod reconcile;
+pub mod roles;
+pub mod store;
+pub mod telemetry;
+pub mod worker;

@@ -1,0 +1,166 @@
+//! The command line of the payment runtime: a role and a configuration file.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use anyhow::{Context as _, bail};
+use clap::{Parser, Subcommand};
+use contract::{Role, RuntimeConfig};
+use jiff::civil::Date;
+use payment_core::ChannelKind;
+use payment_runtime::payments::Payments;
+use payment_runtime::reconcile::Plan;
+use payment_runtime::roles::{self, Service};
+use payment_runtime::telemetry;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio_util::sync::CancellationToken;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Takes payments, receives callbacks, finds out what is unknown, reconciles.
+#[derive(Parser)]
+#[command(name = "payment-runtime", version)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Serve the payment API
+    Api(File),
+    /// Receive the channels' callbacks
+    Callback(File),
+    /// Ask the channels about payments whose outcome is open
+    Worker(File),
+    /// Compare bills with payments: once with --days or --date, else serve reports
+    Reconcile(Reconcile),
+    /// Bring the database schema up to date
+    Migrate(File),
+    /// Every serving role in one process
+    All(File),
+}
+
+#[derive(clap::Args)]
+struct File {
+    /// The configuration file (YAML)
+    #[arg(long, value_name = "FILE")]
+    config: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct Reconcile {
+    #[command(flatten)]
+    file: File,
+    /// Compare the last N finished days
+    #[arg(long, value_name = "N", conflicts_with = "date", value_parser = clap::value_parser!(u32).range(1..=90))]
+    days: Option<u32>,
+    /// Compare this day (Beijing calendar)
+    #[arg(long, value_name = "YYYY-MM-DD")]
+    date: Option<Date>,
+    /// Compare only this channel (wechat or alipay)
+    #[arg(long, value_parser = parse_channel)]
+    channel: Option<ChannelKind>,
+    /// Compare and print, store nothing
+    #[arg(long)]
+    dry_run: bool,
+}
+
+fn parse_channel(name: &str) -> Result<ChannelKind, String> {
+    ChannelKind::parse(name).ok_or_else(|| "must be wechat or alipay".to_owned())
+}
+
+fn main() -> ExitCode {
+    let arguments = Arguments::parse();
+    telemetry::init_logs();
+    match start(arguments.command) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!(error = format!("{error:#}"), "the process cannot go on");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn start(command: Command) -> anyhow::Result<()> {
+    // Two threads: pods get fractions of a core, and idle threads cost memory.
+    tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()
+        .context("cannot start the async runtime")?
+        .block_on(run(command))
+}
+
+async fn run(command: Command) -> anyhow::Result<()> {
+    match command {
+        Command::Api(file) => serve(Role::Api, &file.config).await,
+        Command::Callback(file) => serve(Role::Callback, &file.config).await,
+        Command::Worker(file) => serve(Role::Worker, &file.config).await,
+        Command::All(file) => serve(Role::All, &file.config).await,
+        Command::Migrate(file) => roles::migrate(&read(&file.config)?).await,
+        Command::Reconcile(reconcile) => run_reconcile(reconcile).await,
+    }
+}
+
+fn read(file: &Path) -> anyhow::Result<RuntimeConfig> {
+    let text =
+        std::fs::read_to_string(file).with_context(|| format!("cannot read {}", file.display()))?;
+    RuntimeConfig::parse(&text).with_context(|| format!("{} cannot be used", file.display()))
+}
+
+fn prepare(file: &Path) -> anyhow::Result<Arc<Payments>> {
+    let config = read(file)?;
+    // It names files with secrets and holds none.
+    tracing::info!(config = serde_json::to_string(&config)?, "configuration");
+    roles::prepare(config)
+}
+
+async fn serve(role: Role, file: &Path) -> anyhow::Result<()> {
+    let payments = prepare(file)?;
+    let stop = CancellationToken::new();
+    stop_on_signal(stop.clone())?;
+    Service::bind(role, payments).await?.run(stop).await
+}
+
+fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
+    let mut terminate = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
+    let mut interrupt = signal(SignalKind::interrupt()).context("cannot listen for SIGINT")?;
+    tokio::spawn(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        stop.cancel();
+    });
+    Ok(())
+}
+
+async fn run_reconcile(arguments: Reconcile) -> anyhow::Result<()> {
+    if arguments.days.is_none() && arguments.date.is_none() {
+        if arguments.channel.is_some() || arguments.dry_run {
+            bail!("--channel and --dry-run go with --days or --date");
+        }
+        return serve(Role::Reconcile, &arguments.file.config).await;
+    }
+    let payments = prepare(&arguments.file.config)?;
+    let mut plan = match arguments.date {
+        Some(day) => Plan {
+            days: vec![day],
+            ..Plan::last_days(&payments, 1)
+        },
+        None => Plan::last_days(&payments, arguments.days.unwrap_or(1)),
+    };
+    if let Some(kind) = arguments.channel {
+        plan.channels.retain(|configured| *configured == kind);
+        if plan.channels.is_empty() {
+            bail!("channel {kind} is not configured");
+        }
+    }
+    plan.dry_run = arguments.dry_run;
+    let summary = roles::reconcile_once(&payments, &plan).await?;
+    println!("{}", serde_json::to_string(&summary)?);
+    Ok(())
+}

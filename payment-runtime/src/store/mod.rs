@@ -1,0 +1,149 @@
+//! The database: the only room that writes SQL, and the only one that commits.
+//!
+//! Guarantees: transactions are short and hold no network call; a payment row is locked before it
+//! is decided about; deadlocks and lock waits are retried a bounded number of times. The SQL
+//! keeps to what MySQL 8.4, MySQL 9.7 and MariaDB 10.11 share.
+
+mod inbox;
+mod payments;
+mod reconciliation;
+
+use std::time::Duration;
+
+use anyhow::Context as _;
+use contract::config;
+use jiff::Timestamp;
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
+use time::{OffsetDateTime, PrimitiveDateTime};
+
+pub use inbox::{InboxEntry, NewInboxEntry};
+pub use payments::{
+    Applied, Change, Event, Facts, Inserted, NewPayment, OpenCount, Page, PaymentRecord,
+};
+pub use reconciliation::{NewRun, OpenDifferences, Run, StoredDifference};
+
+/// How often a transaction that lost a deadlock is tried again.
+const DEADLOCK_RETRIES: u32 = 5;
+
+/// Why the database did not do what was asked.
+#[derive(Debug, thiserror::Error)]
+pub enum StoreError {
+    #[error("the database did not answer as expected")]
+    Database(#[source] sqlx::Error),
+    #[error("the database holds {what} that this version cannot read: {value}")]
+    Unreadable { what: &'static str, value: String },
+}
+
+impl From<sqlx::Error> for StoreError {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Database(error)
+    }
+}
+
+impl StoreError {
+    fn is_deadlock(&self) -> bool {
+        matches!(self.mysql_number(), Some(1205 | 1213))
+    }
+
+    fn is_duplicate(&self) -> bool {
+        self.mysql_number() == Some(1062)
+    }
+
+    fn mysql_number(&self) -> Option<u16> {
+        let Self::Database(sqlx::Error::Database(error)) = self else {
+            return None;
+        };
+        Some(
+            error
+                .try_downcast_ref::<sqlx::mysql::MySqlDatabaseError>()?
+                .number(),
+        )
+    }
+}
+
+/// A pool of connections to the payment database.
+#[derive(Clone, Debug)]
+pub struct Store {
+    pool: MySqlPool,
+}
+
+impl Store {
+    /// Prepares the pool without connecting: a process starts, and reports not ready, also while
+    /// the database is away.
+    pub fn new(config: &config::Mysql) -> anyhow::Result<Self> {
+        let file = &config.password_file;
+        let password = std::fs::read_to_string(file).with_context(|| {
+            format!("cannot read the database password from {}", file.display())
+        })?;
+        let options = MySqlConnectOptions::new()
+            .host(&config.host)
+            .port(config.port)
+            .database(&config.database)
+            .username(&config.username)
+            .password(password.trim_end())
+            .ssl_mode(MySqlSslMode::Preferred)
+            .charset("utf8mb4")
+            .statement_cache_capacity(64);
+        let pool = MySqlPoolOptions::new()
+            .max_connections(config.max_connections)
+            .acquire_timeout(Duration::from_secs(5))
+            .max_lifetime(Duration::from_mins(30))
+            .idle_timeout(Duration::from_mins(1))
+            .after_connect(|connection, _| {
+                Box::pin(async move {
+                    use sqlx::Executor as _;
+                    connection
+                        .execute("SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 5")
+                        .await?;
+                    Ok(())
+                })
+            })
+            .connect_lazy_with(options);
+        Ok(Self { pool })
+    }
+
+    /// Brings the schema up to date; several callers at once wait for each other.
+    pub async fn migrate(&self) -> anyhow::Result<()> {
+        sqlx::migrate!("./migrations")
+            .run(&self.pool)
+            .await
+            .context("cannot migrate the database")
+    }
+
+    /// One round trip to the database.
+    pub async fn ping(&self) -> Result<(), StoreError> {
+        sqlx::query("SELECT 1").execute(&self.pool).await?;
+        Ok(())
+    }
+
+    pub async fn close(&self) {
+        self.pool.close().await;
+    }
+}
+
+/// DATETIME columns hold UTC without saying so.
+fn to_datetime(at: Timestamp) -> PrimitiveDateTime {
+    let utc = OffsetDateTime::from_unix_timestamp_nanos(at.as_nanosecond())
+        .unwrap_or(OffsetDateTime::UNIX_EPOCH);
+    PrimitiveDateTime::new(utc.date(), utc.time())
+}
+
+fn from_datetime(at: PrimitiveDateTime) -> Timestamp {
+    Timestamp::from_nanosecond(at.assume_utc().unix_timestamp_nanos())
+        .unwrap_or(Timestamp::UNIX_EPOCH)
+}
+
+fn to_day(day: jiff::civil::Date) -> String {
+    day.to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn moments_survive_the_database_to_the_millisecond() {
+        let at: Timestamp = "2026-11-22T06:30:01.123Z".parse().unwrap();
+        assert_eq!(from_datetime(to_datetime(at)), at);
+    }
+}

@@ -1,0 +1,269 @@
+//! Logs and metrics.
+//!
+//! Guarantees: logs are JSON, one object a line, with the trace id of the request they belong to;
+//! metric names are `contract::metrics`; no label takes a value that a client can choose.
+
+use std::time::Duration;
+
+use contract::metrics as names;
+use payment_core::{ChannelKind, PaymentState};
+use prometheus_client::encoding::text::encode;
+use prometheus_client::metrics::counter::Counter;
+use prometheus_client::metrics::family::Family;
+use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::Histogram;
+use prometheus_client::registry::Registry;
+use tracing_subscriber::EnvFilter;
+
+/// Sets up logging for the process. The filter is `info` unless `RUST_LOG` says otherwise.
+pub fn init_logs() {
+    let filter = EnvFilter::try_from_default_env()
+        .unwrap_or_else(|_| EnvFilter::new("info,sqlx::query=warn"));
+    tracing_subscriber::fmt()
+        .json()
+        .flatten_event(true)
+        .with_current_span(true)
+        .with_span_list(false)
+        .with_env_filter(filter)
+        .init();
+}
+
+type Labels = Vec<(&'static str, String)>;
+type Histograms = Family<Labels, Histogram, fn() -> Histogram>;
+
+/// Seconds: fine where channels answer, up to the total time-out.
+fn latency() -> Histogram {
+    Histogram::new([
+        0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.0, 3.0, 5.0, 10.0, 20.0,
+    ])
+}
+
+/// Every metric of the runtime. Cheap to clone; clones share their values.
+#[derive(Clone)]
+pub struct Metrics {
+    payments: Family<Labels, Counter>,
+    api_duration: Histograms,
+    channel_requests: Family<Labels, Counter>,
+    channel_duration: Histograms,
+    callbacks: Family<Labels, Counter>,
+    callback_duration: Histograms,
+    differences: Family<Labels, Gauge>,
+    reconciled_at: Family<Labels, Gauge>,
+    dependency_up: Family<Labels, Gauge>,
+    open_payments: Family<Labels, Gauge>,
+    registry: std::sync::Arc<Registry>,
+}
+
+impl Default for Metrics {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+/// The name under which a counter is registered; the encoder adds the suffix.
+fn counter_name(full: &'static str) -> &'static str {
+    full.strip_suffix("_total").unwrap_or(full)
+}
+
+impl Metrics {
+    pub fn new() -> Self {
+        let payments = Family::default();
+        let api_duration: Histograms = Family::new_with_constructor(latency);
+        let channel_requests = Family::default();
+        let channel_duration: Histograms = Family::new_with_constructor(latency);
+        let callbacks = Family::default();
+        let callback_duration: Histograms = Family::new_with_constructor(latency);
+        let differences = Family::default();
+        let reconciled_at = Family::default();
+        let dependency_up = Family::default();
+        let open_payments = Family::default();
+        let mut r = Registry::default();
+        r.register(
+            counter_name(names::PAYMENTS),
+            "States that payments entered",
+            Clone::clone(&payments),
+        );
+        r.register(
+            names::API_DURATION,
+            "Seconds from request to answer",
+            api_duration.clone(),
+        );
+        r.register(
+            counter_name(names::CHANNEL_REQUESTS),
+            "Calls to a channel by outcome",
+            Clone::clone(&channel_requests),
+        );
+        r.register(
+            names::CHANNEL_DURATION,
+            "Seconds of one channel call",
+            channel_duration.clone(),
+        );
+        r.register(
+            counter_name(names::CALLBACKS),
+            "Callbacks received by result",
+            Clone::clone(&callbacks),
+        );
+        r.register(
+            names::CALLBACK_DURATION,
+            "Seconds from receipt of a callback to its acknowledgement",
+            callback_duration.clone(),
+        );
+        r.register(
+            names::DIFFERENCES,
+            "Differences that nobody has resolved",
+            Clone::clone(&differences),
+        );
+        r.register(
+            names::RECONCILED_AT,
+            "Unix time of the last complete run",
+            Clone::clone(&reconciled_at),
+        );
+        r.register(
+            names::DEPENDENCY_UP,
+            "1 while the dependency answers",
+            Clone::clone(&dependency_up),
+        );
+        r.register(
+            names::OPEN_PAYMENTS,
+            "Payments whose outcome is open",
+            Clone::clone(&open_payments),
+        );
+        Self {
+            payments,
+            api_duration,
+            channel_requests,
+            channel_duration,
+            callbacks,
+            callback_duration,
+            differences,
+            reconciled_at,
+            dependency_up,
+            open_payments,
+            registry: std::sync::Arc::new(r),
+        }
+    }
+
+    pub fn payment_entered(&self, channel: ChannelKind, state: PaymentState) {
+        let outcome = state.as_str().to_lowercase();
+        self.payments
+            .get_or_create(&vec![("channel", name(channel)), ("outcome", outcome)])
+            .inc();
+    }
+
+    pub fn api_answered(&self, method: &str, route: &str, status: u16, took: Duration) {
+        let labels = vec![
+            ("method", method.to_owned()),
+            ("route", route.to_owned()),
+            ("status", status.to_string()),
+        ];
+        self.api_duration
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+    }
+
+    pub fn channel_answered(
+        &self,
+        channel: ChannelKind,
+        operation: &'static str,
+        outcome: &'static str,
+        took: Duration,
+    ) {
+        let labels = vec![
+            ("channel", name(channel)),
+            ("operation", operation.to_owned()),
+        ];
+        self.channel_duration
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+        let mut labels = labels;
+        labels.push(("outcome", outcome.to_owned()));
+        self.channel_requests.get_or_create(&labels).inc();
+    }
+
+    pub fn callback_answered(&self, channel: ChannelKind, result: &'static str, took: Duration) {
+        let labels = vec![("channel", name(channel))];
+        self.callback_duration
+            .get_or_create(&labels)
+            .observe(took.as_secs_f64());
+        let labels = vec![("channel", name(channel)), ("result", result.to_owned())];
+        self.callbacks.get_or_create(&labels).inc();
+    }
+
+    /// Replaces what is known about open differences.
+    pub fn set_differences(&self, counts: impl IntoIterator<Item = (String, String, u64)>) {
+        self.differences.clear();
+        for kind in ChannelKind::ALL {
+            self.differences
+                .get_or_create(&vec![("channel", name(kind)), ("class", "any".to_owned())])
+                .set(0);
+        }
+        for (channel, class, count) in counts {
+            let count = i64::try_from(count).unwrap_or(i64::MAX);
+            self.differences
+                .get_or_create(&vec![("channel", channel), ("class", class)])
+                .set(count);
+        }
+    }
+
+    pub fn set_reconciled_at(&self, channel: String, at: jiff::Timestamp) {
+        self.reconciled_at
+            .get_or_create(&vec![("channel", channel)])
+            .set(at.as_second());
+    }
+
+    pub fn set_dependency(&self, dependency: &'static str, up: bool) {
+        let labels = vec![("dependency", dependency.to_owned())];
+        self.dependency_up.get_or_create(&labels).set(i64::from(up));
+    }
+
+    pub fn set_open_payments(&self, counts: impl IntoIterator<Item = (PaymentState, u64)>) {
+        self.open_payments.clear();
+        for (state, count) in counts {
+            let labels = vec![("state", state.as_str().to_owned())];
+            self.open_payments
+                .get_or_create(&labels)
+                .set(i64::try_from(count).unwrap_or(i64::MAX));
+        }
+    }
+
+    /// The text that Prometheus scrapes.
+    pub fn exposition(&self) -> String {
+        let mut text = String::new();
+        // Writing into a String cannot fail.
+        let _ = encode(&mut text, &self.registry);
+        text
+    }
+}
+
+fn name(channel: ChannelKind) -> String {
+    channel.as_str().to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_exposition_uses_the_names_that_alerts_use() {
+        let metrics = Metrics::new();
+        metrics.payment_entered(ChannelKind::Wechat, PaymentState::Paid);
+        metrics.channel_answered(
+            ChannelKind::Alipay,
+            "query",
+            "done",
+            Duration::from_millis(3),
+        );
+        metrics.callback_answered(ChannelKind::Alipay, "accepted", Duration::from_millis(3));
+        metrics.set_dependency("mysql", true);
+        let text = metrics.exposition();
+        for name in [
+            names::PAYMENTS,
+            names::CHANNEL_REQUESTS,
+            names::CALLBACKS,
+            names::CALLBACK_DURATION,
+            names::DEPENDENCY_UP,
+        ] {
+            assert!(text.contains(name), "{name} is missing in\n{text}");
+        }
+    }
+}

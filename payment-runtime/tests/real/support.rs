@@ -1,0 +1,400 @@
+//! Real servers for the tests: MySQL (from `MYSQL_ROOTFS`), Redis and the channel simulator.
+//!
+//! Servers are started once per test program on free ports, with their data in a temporary
+//! directory; they die with this process, also when it is killed. Each test gets a database and a
+//! simulator of its own.
+
+use std::net::TcpListener;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, OnceLock};
+use std::time::{Duration, Instant};
+
+use channel_simulator::Running;
+use contract::{Role, RuntimeConfig, SimulatorConfig};
+use payment_runtime::payments::Payments;
+use payment_runtime::roles::{self, Service};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+pub(crate) fn free_port() -> u16 {
+    TcpListener::bind("127.0.0.1:0")
+        .unwrap()
+        .local_addr()
+        .unwrap()
+        .port()
+}
+
+/// Starts a child that is killed when this process ends. The kernel ties that to the thread that
+/// started it, so a thread is kept for it.
+fn spawn_bound(mut command: Command) {
+    let (started, wait) = std::sync::mpsc::channel();
+    std::thread::spawn(move || {
+        let child: std::io::Result<Child> = command.stdin(Stdio::null()).spawn();
+        started
+            .send(child.as_ref().map(Child::id).map_err(ToString::to_string))
+            .unwrap();
+        loop {
+            std::thread::park();
+        }
+    });
+    wait.recv()
+        .unwrap()
+        .expect("the server could not be started");
+}
+
+fn bound(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL", program]);
+    command
+}
+
+struct Mysql {
+    port: u16,
+}
+
+fn mysql() -> &'static Mysql {
+    static MYSQL: OnceLock<Mysql> = OnceLock::new();
+    MYSQL.get_or_init(|| {
+        let rootfs = PathBuf::from(std::env::var("MYSQL_ROOTFS").expect(
+            "MYSQL_ROOTFS must name a root file system with MySQL; `make integration` sets it",
+        ));
+        // Kept until the process ends; the directory is removed by the next run's clean-up.
+        let data = tempfile::Builder::new()
+            .prefix("payment-mysql-")
+            .tempdir()
+            .unwrap()
+            .keep();
+        let mysqld = |command: &mut Command| {
+            let usr = rootfs.join("usr");
+            command
+                .arg("--library-path")
+                .arg(usr.join("lib/x86_64-linux-gnu"))
+                .arg(usr.join("sbin/mysqld"))
+                .arg("--no-defaults")
+                .arg(format!("--basedir={}", usr.display()))
+                .arg(format!("--datadir={}", data.join("data").display()))
+                .arg(format!(
+                    "--lc-messages-dir={}",
+                    usr.join("share/mysql").display()
+                ))
+                .args([
+                    "--user=root",
+                    "--log-error-verbosity=1",
+                    "--secure-file-priv=",
+                ]);
+        };
+        let loader = rootfs.join("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2");
+        let mut initialize = Command::new(&loader);
+        mysqld(&mut initialize);
+        let done = initialize.arg("--initialize-insecure").output().unwrap();
+        assert!(
+            done.status.success(),
+            "{}",
+            String::from_utf8_lossy(&done.stderr)
+        );
+        let port = free_port();
+        let mut server = bound(loader.to_str().unwrap());
+        mysqld(&mut server);
+        server
+            .arg(format!("--socket={}", data.join("sock").display()))
+            .args([
+                &format!("--port={port}"),
+                "--bind-address=127.0.0.1",
+                "--mysqlx=OFF",
+            ])
+            .args(["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"])
+            .args(["--innodb-buffer-pool-size=64M", "--max-connections=300"])
+            .stderr(std::fs::File::create(data.join("log")).unwrap());
+        spawn_bound(server);
+        Mysql { port }
+    })
+}
+
+pub(crate) struct Redis {
+    pub(crate) port: u16,
+}
+
+pub(crate) fn redis() -> &'static Redis {
+    static REDIS: OnceLock<Redis> = OnceLock::new();
+    REDIS.get_or_init(|| {
+        let port = free_port();
+        let mut server = bound("redis-server");
+        server.args([
+            "--port",
+            &port.to_string(),
+            "--bind",
+            "127.0.0.1",
+            "--save",
+            "",
+        ]);
+        server.stdout(Stdio::null());
+        spawn_bound(server);
+        Redis { port }
+    })
+}
+
+/// Where the cache of a test is.
+#[derive(Clone, Copy)]
+pub(crate) enum CacheAt {
+    Real,
+    /// Nothing listens there.
+    Down,
+    None,
+}
+
+/// A whole runtime (role `all`) against a database, a cache and a simulator.
+pub(crate) struct System {
+    pub(crate) api: String,
+    pub(crate) management: String,
+    pub(crate) callbacks: String,
+    pub(crate) simulator: Running,
+    pub(crate) payments: Arc<Payments>,
+    pub(crate) http: reqwest::Client,
+    stop: CancellationToken,
+    served: JoinHandle<anyhow::Result<()>>,
+    _keys: tempfile::TempDir,
+}
+
+impl System {
+    pub(crate) async fn start(cache: CacheAt) -> Self {
+        let _ = tracing_subscriber::fmt()
+            .with_test_writer()
+            .with_max_level(tracing::Level::WARN)
+            .try_init();
+        let local = "127.0.0.1:0".to_owned();
+        let simulator = SimulatorConfig {
+            listen: local.clone(),
+            admin_listen: local,
+            ..SimulatorConfig::default()
+        };
+        let simulator = channel_simulator::start(&simulator).await.unwrap();
+        let keys = tempfile::tempdir().unwrap();
+        for (name, value) in simulator.client_keys() {
+            std::fs::write(keys.path().join(name), value).unwrap();
+        }
+        let port = free_port();
+        let config = config(cache, port, &simulator, keys.path().to_str().unwrap()).await;
+        let payments = roles::prepare(config).unwrap();
+        let service = Service::bind(Role::All, payments.clone()).await.unwrap();
+        let addresses = service.addresses;
+        let stop = CancellationToken::new();
+        let served = tokio::spawn(service.run(stop.clone()));
+        let http = reqwest::Client::builder().no_proxy().build().unwrap();
+        let system = Self {
+            api: format!("http://{}/api/payments", addresses.http),
+            management: format!("http://{}/actuator", addresses.management),
+            callbacks: format!("http://{}/callbacks", addresses.http),
+            simulator,
+            payments,
+            http,
+            stop,
+            served,
+            _keys: keys,
+        };
+        system
+            .until("ready", || async { system.ready().await.then_some(()) })
+            .await;
+        system
+    }
+
+    async fn ready(&self) -> bool {
+        let answer = self
+            .http
+            .get(format!("{}/health/readiness", self.management))
+            .send()
+            .await;
+        answer.is_ok_and(|answer| answer.status().is_success())
+    }
+
+    /// Asks until there is an answer; a minute is long enough for everything here.
+    pub(crate) async fn until<T, F: Future<Output = Option<T>>>(
+        &self,
+        what: &str,
+        mut ask: impl FnMut() -> F,
+    ) -> T {
+        let deadline = Instant::now() + Duration::from_mins(1);
+        loop {
+            if let Some(answer) = ask().await {
+                return answer;
+            }
+            assert!(Instant::now() < deadline, "gave up waiting: {what}");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    }
+
+    pub(crate) async fn post(&self, body: &Value) -> (u16, Value) {
+        let answer = self.http.post(&self.api).json(body).send().await.unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
+        let answer = self
+            .http
+            .get(format!("{}{path}", self.api))
+            .send()
+            .await
+            .unwrap();
+        (answer.status().as_u16(), answer.json().await.unwrap())
+    }
+
+    pub(crate) async fn payment(&self, id: &str) -> Value {
+        self.get(&format!("/{id}")).await.1
+    }
+
+    pub(crate) async fn until_status(&self, id: &str, status: &str) -> Value {
+        let what = format!("{id} to become {status}");
+        self.until(&what, || async {
+            let payment = self.payment(id).await;
+            (payment["status"] == status).then_some(payment)
+        })
+        .await
+    }
+
+    pub(crate) async fn admin(&self, path: &str, body: &Value) -> Value {
+        let url = format!("http://{}{path}", self.simulator.admin());
+        let answer = self.http.post(url).json(body).send().await.unwrap();
+        let status = answer.status();
+        let text = answer.text().await.unwrap();
+        assert!(status.is_success(), "{path} {body}: {status} {text}");
+        serde_json::from_str(&text).unwrap_or(Value::Null)
+    }
+
+    pub(crate) async fn fault(&self, name: &str, channel: &str) {
+        self.admin("/faults", &json!({"name": name, "channel": channel}))
+            .await;
+    }
+
+    pub(crate) async fn pay(&self, payment: &Value) {
+        let body = json!({"channel": payment["channel"], "outTradeNo": payment["channelOrderNo"]});
+        self.admin("/pay", &body).await;
+    }
+
+    /// The charges in the channel's own book.
+    pub(crate) async fn charges(&self, channel: &str) -> Vec<Value> {
+        let url = format!("http://{}/book?channel={channel}", self.simulator.admin());
+        let book: Value = self
+            .http
+            .get(url)
+            .send()
+            .await
+            .unwrap()
+            .json()
+            .await
+            .unwrap();
+        let paid = |charge: &&Value| charge["transactionId"].is_string();
+        book["charges"]
+            .as_array()
+            .unwrap()
+            .iter()
+            .filter(paid)
+            .cloned()
+            .collect()
+    }
+
+    /// Makes the questions about open payments due now instead of along the ladder.
+    pub(crate) async fn ask_now(&self) {
+        let sql = "UPDATE payment_records SET next_question_at = NOW(3) - INTERVAL 1 DAY \
+                   WHERE next_question_at IS NOT NULL";
+        self.execute(sql).await;
+    }
+
+    pub(crate) async fn execute(&self, sql: &'static str) {
+        sqlx::query(sql)
+            .execute(&mut connect(self).await)
+            .await
+            .unwrap();
+    }
+
+    pub(crate) async fn stop(self) {
+        self.stop.cancel();
+        self.served.await.unwrap().unwrap();
+        self.simulator.stop().await;
+    }
+}
+
+async fn config(cache: CacheAt, port: u16, simulator: &Running, keys: &str) -> RuntimeConfig {
+    let database = format!("test_{}", Uuid::new_v4().simple());
+    create_database(&database).await;
+    let password = format!("{keys}/empty");
+    std::fs::write(&password, "").unwrap();
+    let redis = match cache {
+        CacheAt::Real => format!("redis: {{host: 127.0.0.1, port: {}}}", redis().port),
+        CacheAt::Down => format!("redis: {{host: 127.0.0.1, port: {}}}", free_port()),
+        CacheAt::None => String::new(),
+    };
+    let yaml = format!(
+        "
+system: test/test
+listen: {{http: '127.0.0.1:{port}', management: '127.0.0.1:0'}}
+mysql: {{host: 127.0.0.1, port: {mysql}, database: {database}, username: root, passwordFile: {password}}}
+{redis}
+channels:
+  callbackBaseUrl: http://127.0.0.1:{port}
+  credentialsDirectory: {keys}
+  wechat: {{baseUrl: 'http://{simulator}'}}
+  alipay: {{gatewayUrl: 'http://{simulator}/gateway.do'}}
+  totalTimeoutMilliseconds: 1500
+worker: {{pollIntervalMilliseconds: 50}}
+shutdown: {{readyOffSeconds: 0, drainSeconds: 5}}
+",
+        mysql = mysql().port,
+        simulator = simulator.public(),
+    );
+    RuntimeConfig::parse(&yaml).unwrap()
+}
+
+async fn create_database(name: &str) {
+    use sqlx::{AssertSqlSafe, ConnectOptions as _};
+    let options = sqlx::mysql::MySqlConnectOptions::new()
+        .host("127.0.0.1")
+        .port(mysql().port)
+        .username("root");
+    let deadline = Instant::now() + Duration::from_mins(1);
+    let mut connection = loop {
+        match options.connect().await {
+            Ok(connection) => break connection,
+            Err(error) if Instant::now() > deadline => panic!("MySQL does not answer: {error}"),
+            Err(_) => tokio::time::sleep(Duration::from_millis(100)).await,
+        }
+    };
+    let sql = AssertSqlSafe(format!("CREATE DATABASE {name}"));
+    sqlx::query(sql).execute(&mut connection).await.unwrap();
+}
+
+pub(crate) fn order(channel: &str) -> Value {
+    json!({
+        "orderId": format!("O-{}", Uuid::new_v4().simple()), "amount": 99.99,
+        "currency": "CNY", "userId": "USER-1", "channel": channel,
+    })
+}
+
+async fn connect(system: &System) -> sqlx::MySqlConnection {
+    use sqlx::ConnectOptions as _;
+    sqlx::mysql::MySqlConnectOptions::new()
+        .host("127.0.0.1")
+        .port(mysql().port)
+        .username("root")
+        .database(&system.payments.config.mysql.database)
+        .connect()
+        .await
+        .unwrap()
+}
+
+pub(crate) async fn query_text(system: &System, sql: &'static str) -> Option<String> {
+    let row: Option<(Option<String>,)> = sqlx::query_as(sql)
+        .fetch_optional(&mut connect(system).await)
+        .await
+        .unwrap();
+    row.and_then(|(text,)| text)
+}
+
+pub(crate) async fn execute_with(system: &System, sql: &'static str, value: &str) {
+    sqlx::query(sql)
+        .bind(value)
+        .execute(&mut connect(system).await)
+        .await
+        .unwrap();
+}
