@@ -150,7 +150,7 @@ impl Watches {
                     self.set_installed(entry.kind, false);
                 }
                 Err(error) => {
-                    warn!(kind = entry.name, %error, "watch of its definition failed; trying again")
+                    warn!(kind = entry.name, %error, "watch of its definition failed; trying again");
                 }
             }
         }

@@ -1,5 +1,12 @@
 //! Manifests without a cluster: snapshots of the examples, and the rules every manifest obeys.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use crds::PaymentSystem;

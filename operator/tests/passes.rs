@@ -1,6 +1,13 @@
 //! Passes against a real API server. The test plays the controllers and kubelets by writing the
 //! status of workloads.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
 mod cluster;
 
 use cluster::{Cluster, NAMESPACE};
@@ -467,4 +474,83 @@ async fn a_missing_channel_secret_is_named_and_fixing_it_goes_on_at_once() {
                 .is_none()
         })
         .await;
+}
+
+#[tokio::test]
+async fn pods_say_what_blocks_and_runs_say_what_they_found() {
+    let cluster = Cluster::start().await;
+    let _operator = cluster.operate();
+    cluster.apply(&demo(&json!({}))).await.unwrap();
+    cluster.exists(Kind::StatefulSet, "demo-mysql").await;
+    let pod = |name: &str, component: &str| {
+        json!({
+            "metadata": {"name": name, "labels": payment_operator::build::labels::all("demo", component)},
+            "spec": {"containers": [{"name": "c", "image": "i:1"}]},
+        })
+    };
+    let status = async |name: &str, state: Value| {
+        let status = json!({"status": {"containerStatuses": [{
+            "name": "c", "image": "i:1", "imageID": "", "ready": false, "restartCount": 0, "state": state,
+        }]}});
+        let pods = cluster.api(Kind::Pod);
+        pods.patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+            .await
+            .unwrap();
+    };
+    for (name, component) in [("demo-mysql-0", "mysql"), ("run-1", "reconciliation-run")] {
+        let pod = serde_json::from_value(pod(name, component)).unwrap();
+        cluster
+            .api(Kind::Pod)
+            .create(&PostParams::default(), &pod)
+            .await
+            .unwrap();
+    }
+    status(
+        "demo-mysql-0",
+        json!({"waiting": {"reason": "ImagePullBackOff", "message": "no such tag"}}),
+    )
+    .await;
+    let message = cluster.condition("demo", "Stalled", "True").await;
+    assert_eq!(
+        message,
+        "ImagePullBackOff: waiting for StatefulSet demo-mysql: 0/1 ready; pod demo-mysql-0: ImagePullBackOff: no such tag"
+    );
+    status(
+        "demo-mysql-0",
+        json!({"waiting": {"reason": "ContainerCreating"}}),
+    )
+    .await;
+    cluster.condition("demo", "Reconciling", "True").await;
+
+    let summary = contract::RunSummary {
+        finished_at: "2026-01-02T00:00:00Z".to_owned(),
+        from: "2025-12-25".to_owned(),
+        to: "2026-01-01".to_owned(),
+        matched: 42,
+        open_differences: 3,
+        pending_bills: 0,
+    };
+    let message = serde_json::to_string(&summary).unwrap();
+    status(
+        "run-1",
+        json!({"terminated": {"exitCode": 0, "message": message}}),
+    )
+    .await;
+    let differences = async |cluster: &Cluster| {
+        let status = cluster.systems().get("demo").await.unwrap().status.unwrap();
+        status
+            .last_reconciliation
+            .is_some_and(|run| run.open_differences == 3 && run.matched == 42)
+    };
+    cluster.until("the result", differences).await;
+    cluster
+        .api(Kind::Pod)
+        .delete("run-1", &DeleteParams::default().grace_period(0))
+        .await
+        .unwrap();
+    settled(&cluster).await;
+    assert!(
+        differences(&cluster).await,
+        "the result stays when the run is gone"
+    );
 }

@@ -1,9 +1,18 @@
 //! The rules of the definition, checked by a real API server: each bad resource is refused with
 //! the words that say what to do.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "helpers of tests"
+)]
+
 mod cluster;
 
 use cluster::{Cluster, NAMESPACE};
+use kube::api::{Patch, PatchParams, PostParams};
+use payment_operator::kinds::Kind;
 use serde_json::{Value, json};
 
 fn system(name: &str, spec: &Value) -> Value {
@@ -292,4 +301,55 @@ async fn the_examples_are_accepted() {
             }
         }
     }
+}
+
+/// Every pod passes the `restricted` Pod Security standard: the API server would refuse it
+/// otherwise.
+#[tokio::test]
+async fn every_pod_passes_the_restricted_standard() {
+    let cluster = Cluster::start().await;
+    let label =
+        json!({"metadata": {"labels": {"pod-security.kubernetes.io/enforce": "restricted"}}});
+    let namespaces =
+        kube::Api::<k8s_openapi::api::core::v1::Namespace>::all(cluster.client.clone());
+    namespaces
+        .patch(NAMESPACE, &PatchParams::default(), &Patch::Merge(&label))
+        .await
+        .unwrap();
+    let _operator = cluster.operate();
+    cluster
+        .apply(&system("demo", &with(json!({}))))
+        .await
+        .unwrap();
+    cluster.bring_up("demo").await;
+    cluster.exists(Kind::CronJob, "demo-reconciliation").await;
+    let mut pods = 0;
+    for kind in [
+        Kind::StatefulSet,
+        Kind::Deployment,
+        Kind::Job,
+        Kind::CronJob,
+    ] {
+        for name in cluster.names(kind).await {
+            let live = cluster.get(kind, &name).await.unwrap();
+            let spec = if kind == Kind::CronJob {
+                &live["spec"]["jobTemplate"]["spec"]
+            } else {
+                &live["spec"]
+            };
+            let mut pod = spec["template"]["spec"].clone();
+            if let Some(volumes) = pod["volumes"].as_array_mut() {
+                volumes.push(json!({"name": "data", "emptyDir": {}}));
+            }
+            let pod = json!({"metadata": {"name": format!("{name}-{pods}")}, "spec": pod});
+            let pod = serde_json::from_value(pod).unwrap();
+            cluster
+                .api(Kind::Pod)
+                .create(&PostParams::default(), &pod)
+                .await
+                .unwrap();
+            pods += 1;
+        }
+    }
+    assert_eq!(pods, 10);
 }

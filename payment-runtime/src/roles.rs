@@ -186,7 +186,6 @@ async fn reload_keys(payments: Arc<Payments>, stop: CancellationToken) {
             () = stop.cancelled() => return,
         }
         match payments.channels.reload(crate::clock::now()) {
-            Reload::NotDue | Reload::Unchanged => {}
             Reload::Reloaded => {
                 failing = false;
                 tracing::info!("new channel keys are in use");
@@ -196,7 +195,7 @@ async fn reload_keys(payments: Arc<Payments>, stop: CancellationToken) {
                 let error = &error as &dyn std::error::Error;
                 tracing::warn!(error, "new channel keys cannot be used; the old ones stay");
             }
-            Reload::Failed(_) => {}
+            Reload::NotDue | Reload::Unchanged | Reload::Failed(_) => {}
         }
     }
 }

@@ -22,9 +22,16 @@ use crds::PaymentSystem;
 use k8s_openapi::api::core::v1::Namespace;
 use kube::{
     Api, Client, Config,
-    api::{DynamicObject, Patch, PatchParams, PostParams},
+    api::{ApiResource, DynamicObject, ListParams, Patch, PatchParams, PostParams},
+    core::GroupVersionKind,
 };
-use payment_operator::{controller, kinds::Kind, metrics::Metrics, validate::Settings};
+use payment_operator::{
+    controller,
+    install::{self, Installation},
+    kinds::Kind,
+    metrics::Metrics,
+    validate::Settings,
+};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -132,6 +139,7 @@ impl Cluster {
             }
         })
         .await;
+        self.grant().await;
         let namespaces = Api::<Namespace>::all(self.client.clone());
         let mut namespace = Namespace::default();
         namespace.metadata.name = Some(NAMESPACE.to_owned());
@@ -140,9 +148,31 @@ impl Cluster {
             .await
             .unwrap();
         self.until("the new kind", async |cluster: &Self| {
-            cluster.systems().list(&Default::default()).await.is_ok()
+            cluster.systems().list(&ListParams::default()).await.is_ok()
         })
         .await;
+    }
+
+    /// The operator gets the permissions it is installed with, no more.
+    async fn grant(&self) {
+        let installation = Installation {
+            namespace: "payment-system".to_owned(),
+            image: "operator:1".to_owned(),
+            runtime_image: "runtime:1".to_owned(),
+            simulator_image: None,
+        };
+        let yaml = install::yaml(&installation).unwrap();
+        for document in yaml
+            .split("---\n")
+            .filter(|document| document.contains("kind: ClusterRole"))
+        {
+            let object: DynamicObject = serde_saphyr::from_str(document).unwrap();
+            let kind = &object.types.as_ref().unwrap().kind;
+            let gvk = GroupVersionKind::gvk("rbac.authorization.k8s.io", "v1", kind);
+            let api =
+                Api::<DynamicObject>::all_with(self.client.clone(), &ApiResource::from_gvk(&gvk));
+            api.create(&PostParams::default(), &object).await.unwrap();
+        }
     }
 
     pub fn systems(&self) -> Api<PaymentSystem> {
@@ -168,7 +198,7 @@ impl Cluster {
     }
 
     pub async fn names(&self, kind: Kind) -> Vec<String> {
-        let list = self.api(kind).list(&Default::default()).await.unwrap();
+        let list = self.api(kind).list(&ListParams::default()).await.unwrap();
         let mut names: Vec<String> = list
             .items
             .into_iter()
@@ -191,7 +221,7 @@ impl Cluster {
                 let tail: Vec<&str> = log.lines().rev().take(5).collect();
                 panic!(
                     "waited a minute for {what}; API server: {tail:?}; system: {:?}",
-                    self.systems().list(&Default::default()).await.map(|l| l
+                    self.systems().list(&ListParams::default()).await.map(|l| l
                         .items
                         .into_iter()
                         .map(|s| s.status)
@@ -325,6 +355,8 @@ impl Cluster {
             simulator_image: Some("registry.example/channel-simulator:1.0".to_owned()),
         };
         let mut config = configuration(self.port);
+        config.auth_info.impersonate =
+            Some("system:serviceaccount:payment-system:payment-operator".to_owned());
         let agent = "payment-operator-under-test".parse().unwrap();
         config.headers.push(("user-agent".parse().unwrap(), agent));
         let client = Client::try_from(config).unwrap();
