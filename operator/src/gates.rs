@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use crate::{
     build::{
-        Manifest, Stage, common, coordinator,
+        Manifest, Stage, common,
         labels::{self, component},
         mysql, names, runtime,
     },
@@ -552,10 +552,3 @@ pub fn rolled_image(system: &ValidSystem, observed: &Observed) -> String {
         live().unwrap_or_else(|| system.runtime_image.clone())
     }
 }
-
-/// Keys of the coordinator's own Secret.
-pub const COORDINATOR_KEYS: [&str; 3] = [
-    coordinator::CONSOLE_USER,
-    coordinator::CONSOLE_PASSWORD,
-    coordinator::SECRET_KEY,
-];

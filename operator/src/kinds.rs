@@ -21,7 +21,7 @@ pub enum Kind {
     CronJob,
     Ingress,
     HttpRoute,
-    PodMonitor,
+    ServiceMonitor,
     PrometheusRule,
     Pod,
 }
@@ -164,10 +164,10 @@ pub const KINDS: [Entry; 15] = [
     .if_installed()
     .because("exposes the callback paths where spec.expose.gateway asks for it"),
     entry(
-        Kind::PodMonitor,
+        Kind::ServiceMonitor,
         "monitoring.coreos.com",
         "v1",
-        ["PodMonitor", "podmonitors"],
+        ["ServiceMonitor", "servicemonitors"],
     )
     .if_installed()
     .because("metrics of the services, where the Prometheus Operator is installed"),

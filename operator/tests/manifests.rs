@@ -54,7 +54,7 @@ fn valid(object: &PaymentSystem) -> ValidSystem {
 /// All optional kinds installed; Secrets present with fixed values.
 fn observed(system: &ValidSystem) -> Observed {
     let mut observed = Observed {
-        installed: BTreeSet::from([Kind::HttpRoute, Kind::PodMonitor, Kind::PrometheusRule]),
+        installed: BTreeSet::from([Kind::HttpRoute, Kind::ServiceMonitor, Kind::PrometheusRule]),
         ..Observed::default()
     };
     for secret in credentials::needed(system) {
@@ -151,7 +151,7 @@ fn every_manifest_survives_its_typed_form() {
             Kind::HorizontalPodAutoscaler => round_trip::<HorizontalPodAutoscaler>(&manifest.value),
             Kind::CronJob => round_trip::<CronJob>(&manifest.value),
             Kind::Ingress => round_trip::<Ingress>(&manifest.value),
-            Kind::HttpRoute | Kind::PodMonitor | Kind::PrometheusRule | Kind::Pod => continue,
+            Kind::HttpRoute | Kind::ServiceMonitor | Kind::PrometheusRule | Kind::Pod => continue,
         };
         let lost = payment_operator::subset::difference(&manifest.value, &typed);
         assert_eq!(lost, None, "{} {}", manifest.kind.name(), manifest.name);

@@ -5,7 +5,7 @@
 //! payment follows at once, and if this process dies before, a worker does it.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
@@ -17,12 +17,14 @@ use channels::{CallbackError, Notice};
 use payment_core::ChannelKind;
 
 use crate::clock;
-use crate::payments::Payments;
+use crate::payments::{Payments, after};
 use crate::store::{InboxEntry, NewInboxEntry};
 use crate::worker;
 
 /// Real callbacks are below 10 kB.
 const BODY_BYTES_MAX: usize = 256 * 1024;
+/// This process applies a callback at once; if it has not by then, it is gone.
+const RETRY_AFTER: Duration = Duration::from_secs(10);
 /// Headers kept as evidence beside the body.
 const KEPT_HEADERS: [&str; 6] = [
     "wechatpay-serial",
@@ -138,7 +140,8 @@ async fn keep(
         body: body.to_vec(),
         now: clock::now(),
     };
-    match payments.store.keep_callback(&new).await {
+    let retry_at = after(new.now, RETRY_AFTER);
+    match payments.store.keep_callback(&new, retry_at).await {
         Ok(Some(id)) => {
             process_soon(payments.clone(), id, new);
             Receipt {

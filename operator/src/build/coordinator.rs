@@ -28,12 +28,22 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
         ("seata", contract::ports::COORDINATOR, "seata"),
         ("console", contract::ports::COORDINATOR_CONSOLE, "console"),
     ];
+    // Monitors find the metrics through the headless Service alone, or each pod would count twice.
+    let mut pod_ports = ports.to_vec();
+    pod_ports.push(("metrics", contract::ports::COORDINATOR_METRICS, "metrics"));
+    if exports_jvm_metrics(system) {
+        pod_ports.push((
+            "jvm-metrics",
+            contract::ports::COORDINATOR_JVM_METRICS,
+            "jvm-metrics",
+        ));
+    }
     let identity = (Kind::ConfigMap, name.clone(), COORDINATOR);
     let data = json!({"data": {"application.yml": application_yml(system)}});
     let pods = names::coordinator_pods(&system.name);
     vec![
         common::service(system, name, COORDINATOR, &ports),
-        common::headless(common::service(system, pods, COORDINATOR, &ports)),
+        common::headless(common::service(system, pods, COORDINATOR, &pod_ports)),
         common::owned(system, identity, Stage::Stores, data),
         statefulset(system, observed),
     ]

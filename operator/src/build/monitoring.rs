@@ -1,4 +1,4 @@
-//! PodMonitors and alert rules, where the Prometheus Operator is installed.
+//! ServiceMonitors and alert rules, where the Prometheus Operator is installed.
 
 use contract::ports;
 use serde_json::{Value, json};
@@ -11,7 +11,7 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
         return Vec::new();
     }
     let mut manifests = Vec::new();
-    if observed.installed.contains(&Kind::PodMonitor) {
+    if observed.installed.contains(&Kind::ServiceMonitor) {
         manifests.push(runtime_monitor(system));
         manifests.extend(coordinator_monitor(system));
     }
@@ -32,8 +32,8 @@ fn labelled(system: &ValidSystem, mut manifest: Manifest) -> Manifest {
 }
 
 fn monitor(system: &ValidSystem, name: String, selector: &Value, endpoints: &Value) -> Manifest {
-    let spec = json!({"selector": selector, "podMetricsEndpoints": endpoints});
-    let identity = (Kind::PodMonitor, name, labels::component::MONITORING);
+    let spec = json!({"selector": selector, "endpoints": endpoints});
+    let identity = (Kind::ServiceMonitor, name, labels::component::MONITORING);
     labelled(
         system,
         common::owned(system, identity, Stage::Operations, json!({"spec": spec})),

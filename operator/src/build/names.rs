@@ -21,7 +21,7 @@ names! {
     /// Deployment, Service and CronJob.
     reconciliation => "reconciliation";
     reconciliation_daily => "reconciliation-daily";
-    /// ConfigMap and PodMonitor of the runtime.
+    /// ConfigMap and ServiceMonitor of the runtime.
     runtime => "runtime";
     simulator => "channel-simulator";
     alerts => "alerts";

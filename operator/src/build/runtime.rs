@@ -80,7 +80,11 @@ fn services(system: &ValidSystem) -> [Service<'_>; 4] {
             replicas: payment.workers.replicas,
             autoscaling: None,
             resources: &payment.workers.resources,
-            ports: Vec::new(),
+            ports: vec![(
+                ports::MANAGEMENT_NAME,
+                ports::MANAGEMENT,
+                ports::MANAGEMENT_NAME,
+            )],
         },
         Service {
             role: Role::Reconcile,
@@ -110,15 +114,13 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Result<Vec<Manife
     let image = gates::rolled_image(system, observed);
     let mut manifests = vec![configuration(system, &runtime)?, migration(system)];
     for service in services(system) {
-        if !service.ports.is_empty() {
-            let name = service.name.clone();
-            manifests.push(common::service(
-                system,
-                name,
-                service.component,
-                &service.ports,
-            ));
-        }
+        let name = service.name.clone();
+        manifests.push(common::service(
+            system,
+            name,
+            service.component,
+            &service.ports,
+        ));
         manifests.push(deployment(system, observed, (&runtime, &image), &service));
         manifests.extend(
             service

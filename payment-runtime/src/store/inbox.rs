@@ -40,9 +40,13 @@ pub struct InboxEntry {
 }
 
 impl Store {
-    /// Keeps a callback. `None`: it is here already, which is as good.
-    pub async fn keep_callback(&self, new: &NewInboxEntry) -> Result<Option<u64>, StoreError> {
-        let now = to_datetime(new.now);
+    /// Keeps a callback. `None`: it is here already, which is as good. A worker takes it up at
+    /// `retry_at` unless the caller has settled it by then.
+    pub async fn keep_callback(
+        &self,
+        new: &NewInboxEntry,
+        retry_at: Timestamp,
+    ) -> Result<Option<u64>, StoreError> {
         let inserted = sqlx::query(
             "INSERT INTO callback_inbox (payment_channel, channel_order_no, transaction_id, \
              event, observed, amount, currency, paid_at, headers, body, received_at, \
@@ -58,8 +62,8 @@ impl Store {
         .bind(new.paid_at.map(to_datetime))
         .bind(&new.headers)
         .bind(&new.body)
-        .bind(now)
-        .bind(now)
+        .bind(to_datetime(new.now))
+        .bind(to_datetime(retry_at))
         .execute(&self.pool)
         .await
         .map_err(StoreError::from);
