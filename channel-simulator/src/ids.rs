@@ -56,3 +56,12 @@ pub(crate) fn nonce(length: usize) -> String {
         .map(char::from)
         .collect()
 }
+/// An id of the same shape that is surely not this one: another merchant's.
+pub(crate) fn another(id: &str) -> String {
+    let kept = id
+        .char_indices()
+        .next_back()
+        .map_or("", |(last, _)| &id[..last]);
+    let end = if id.ends_with('1') { '2' } else { '1' };
+    format!("{kept}{end}")
+}

@@ -3,14 +3,20 @@
 //! The demo system's have fixed ports and stand in `manifests/access.yaml`; other systems get
 //! whatever ports the cluster has free.
 
+use std::time::Duration;
+
 use anyhow::{Context as _, Result};
 use k8s_openapi::api::apps::v1::Deployment;
 use k8s_openapi::api::core::v1::{Node, Service};
 use serde_json::{Value, json};
+use tokio::net::TcpStream;
 
 use crate::cluster::{Cluster, Plainly as _};
 use crate::environment::{Urls, cluster_setting};
 use crate::system::System;
+use crate::wait::{Seen, until};
+
+const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Suffix of the Service, workload it selects, port of the container.
 const PORTS: [(&str, &str, u16); 4] = [
@@ -46,7 +52,30 @@ pub async fn create(system: &System) -> Result<Urls> {
             .apply(&service(system, suffix, port, &json!(selector)))
             .await?;
     }
-    urls(system).await
+    let urls = urls(system).await?;
+    for url in [
+        &urls.api,
+        &urls.callback,
+        &urls.simulator,
+        &urls.simulator_admin,
+    ] {
+        wait_open(url).await?;
+    }
+    Ok(urls)
+}
+
+/// The node forwards a new port only some moments after its Service was made.
+async fn wait_open(url: &str) -> Result<()> {
+    let address = url.trim_start_matches("http://");
+    until(
+        &format!("{url} to accept connections"),
+        OPEN_WITHIN,
+        async || {
+            let connection = TcpStream::connect(address).await;
+            Ok(connection.map_or_else(Seen::not_yet, |_| Seen::Done(())))
+        },
+    )
+    .await
 }
 
 fn service(system: &System, suffix: &str, port: u16, selector: &Value) -> Value {

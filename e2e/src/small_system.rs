@@ -6,9 +6,22 @@ use serde_json::{Value, json};
 use crate::cluster::Cluster;
 use crate::system::System;
 
-/// The demo's specification (images, storage class, resources) with one replica of everything.
+/// The demo's specification (images, storage classes) with one replica of everything, reserving
+/// next to nothing: it must find room beside the demo.
 pub async fn specification(demo: &System) -> Result<Value> {
     let mut spec = demo.get().await?.data["spec"].take();
+    let frugal = json!({"resources": {"requests": {"cpu": "10m"}}});
+    for section in [
+        "mysql",
+        "redis",
+        "transactionCoordinator",
+        "payment",
+        "callback",
+        "reconciliation",
+    ] {
+        merge(&mut spec[section], &frugal);
+    }
+    merge(&mut spec["payment"]["workers"], &frugal);
     let fixed = json!({"replicas": 1, "autoscaling": {"enabled": false}});
     for section in ["payment", "callback"] {
         merge(&mut spec[section], &fixed);

@@ -122,21 +122,19 @@ async fn forged(scene: &Scene) -> Result<()> {
         let created = order(scene, channel).await?;
         let (id, number) = (created.payment_id(), created.channel_order_no());
         let acknowledged = scene.simulator.forge(channel, number, lie).await?;
+        if lie == "amount" {
+            evidence_refused(scene, id).await?;
+        }
+        let before = scene.api.get(id).await?;
+        // Paid in any case, so that a lie that was believed leaves no difference behind.
+        pay(scene, channel, &created).await?;
         // Another amount is rightly signed: it is taken in as evidence, and not believed.
         ensure!(
             acknowledged == (lie == "amount"),
             "{channel} {lie}: acknowledged {acknowledged}"
         );
-        if lie == "amount" {
-            evidence_refused(scene, id).await?;
-        }
-        let now = scene.api.get(id).await?;
-        ensure!(
-            now.text("status") == "PENDING",
-            "{channel} {lie}: {}",
-            now.body
-        );
-        pay(scene, channel, &created).await?;
+        let status = before.text("status");
+        ensure!(status == "PENDING", "{channel} {lie}: it became {status}");
         let paid = scene.api.wait_status(id, "PAID", ASKED_WITHIN).await?;
         let charges = scene.simulator.charges(channel, number).await?;
         let true_one = charges

@@ -26,13 +26,18 @@ async fn scales(scene: &Scene) -> Result<()> {
     let object = scene.demo.get().await?;
     let min = object.data["spec"]["payment"]["autoscaling"]["minReplicas"].as_i64();
     let min = i32::try_from(min.context("no minReplicas")?)?;
-    let quick = json!({"payment": {"autoscaling": {
-        "enabled": true,
-        "maxReplicas": min + 2,
-        "cpuUtilizationPercent": 30,
-        "scaleDown": {"percent": 100, "periodSeconds": 15, "stabilizationSeconds": 15},
-    }}});
+    // Small requests leave room for two more replicas on a small node.
+    let quick = json!({"payment": {
+        "resources": {"requests": {"cpu": "50m"}},
+        "autoscaling": {
+            "enabled": true,
+            "maxReplicas": min + 2,
+            "cpuUtilizationPercent": 60,
+            "scaleDown": {"percent": 100, "periodSeconds": 15, "stabilizationSeconds": 15},
+        },
+    }});
     scene.demo.change_spec(&quick).await?;
+    scene.demo.wait_settled(UP_WITHIN).await?;
     wait_metrics(scene, min).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let load = load(scene, &stop)?;

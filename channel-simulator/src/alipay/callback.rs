@@ -10,7 +10,7 @@ use crate::callbacks::{Notice, Outgoing, Tamper};
 use crate::clock::plain;
 use crate::keys::KeyError;
 use crate::money::yuan;
-use crate::{Simulator, clock};
+use crate::{Simulator, clock, ids};
 
 const STALE_SECONDS: i64 = 3600;
 
@@ -57,7 +57,7 @@ fn fields(
             .unwrap_or(now);
     }
     let app_id = match tamper {
-        Some(Tamper::App) => "2021000000000001".to_owned(),
+        Some(Tamper::App) => ids::another(&simulator.keys.alipay.app_id),
         _ => simulator.keys.alipay.app_id.clone(),
     };
     let amount = yuan(charge.amount_minor);

@@ -31,8 +31,8 @@ pub(crate) fn callback(
         }
     };
     if tamper == Some(Tamper::App) {
-        plain["mchid"] = "1900000001".into();
-        plain["appid"] = "wx0000000000000001".into();
+        plain["mchid"] = ids::another(&keys.mch_id).into();
+        plain["appid"] = ids::another(&keys.app_id).into();
     }
     let nonce = ids::nonce(12);
     let ciphertext = keys.encrypt(&nonce, kind, &plain.to_string())?;

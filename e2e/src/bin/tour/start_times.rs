@@ -108,12 +108,19 @@ fn until_ready(name: &'static str, pod: &Pod) -> Option<Step> {
     let ready = conditions
         .iter()
         .find(|c| c.type_ == "Ready" && c.status == "True")?;
-    let from = running.started_at.as_ref()?.0;
+    let from = first_start(pod).or(running.started_at.as_ref().map(|at| at.0))?;
     Some(Step {
         name,
         from,
         to: ready.last_transition_time.as_ref()?.0,
     })
+}
+
+/// When the image's own preparation began (MySQL lays out its data directory before it serves).
+fn first_start(pod: &Pod) -> Option<Timestamp> {
+    let prepared = pod.status.as_ref()?.init_container_statuses.as_ref()?;
+    let ended = prepared.first()?.state.as_ref()?.terminated.as_ref()?;
+    Some(ended.started_at.as_ref()?.0)
 }
 
 fn until_ended(name: &'static str, pod: &Pod) -> Option<Step> {
