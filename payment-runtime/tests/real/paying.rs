@@ -138,16 +138,18 @@ async fn forged_callbacks_change_nothing_and_repeats_are_harmless() {
         let (_, created) = system.post(&order(channel)).await;
         let id = created["paymentId"].as_str().unwrap();
         let target = json!({"channel": channel, "outTradeNo": created["channelOrderNo"]});
-        for kind in ["signature", "app", "stale"] {
+        // Alipay documents no window for the time of a callback: its retries go on for a day.
+        let lies: &[&str] = match channel {
+            "wechat" => &["signature", "app", "stale"],
+            _ => &["signature", "app"],
+        };
+        for lie in lies {
             let mut forge = target.clone();
-            forge["kind"] = json!(kind);
+            forge["kind"] = json!(lie);
             let answer = system.admin("/callbacks/forge", &forge).await;
-            assert_eq!(
-                system.payment(id).await["status"],
-                "PENDING",
-                "{channel} {kind} {answer}"
-            );
+            assert_eq!(answer["status"], 401, "{channel} {lie} {answer}");
         }
+        assert_eq!(system.payment(id).await["status"], "PENDING");
         system.pay(&created).await;
         system.until_status(id, "PAID").await;
         let mut replay = target.clone();

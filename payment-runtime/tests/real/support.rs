@@ -55,15 +55,31 @@ struct Mysql {
     port: u16,
 }
 
+const DATA_PREFIX: &str = "payment-mysql-";
+
+fn remove_what_dead_runs_left() {
+    for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let process = name
+            .strip_prefix(DATA_PREFIX)
+            .and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|id| !PathBuf::from(format!("/proc/{id}")).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+}
+
 fn mysql() -> &'static Mysql {
     static MYSQL: OnceLock<Mysql> = OnceLock::new();
     MYSQL.get_or_init(|| {
         let rootfs = PathBuf::from(std::env::var("MYSQL_ROOTFS").expect(
             "MYSQL_ROOTFS must name a root file system with MySQL; `make integration` sets it",
         ));
-        // Kept until the process ends; the directory is removed by the next run's clean-up.
+        remove_what_dead_runs_left();
+        // The server outlives every test; the next run removes what it leaves.
+        let prefix = format!("{DATA_PREFIX}{}-", std::process::id());
         let data = tempfile::Builder::new()
-            .prefix("payment-mysql-")
+            .prefix(&prefix)
             .tempdir()
             .unwrap()
             .keep();
