@@ -17,6 +17,4 @@ kubectl wait --for=condition=Established --timeout=60s crd/paymentsystems.paymen
 kubectl -n payment-system rollout status deployment --timeout=120s
 
 echo "==> examples/demo.yaml"
-kubectl create namespace payment --dry-run=client -o yaml | kubectl "${apply[@]}"
-kubectl label namespace payment --overwrite pod-security.kubernetes.io/enforce=restricted
 kubectl apply --server-side --force-conflicts --field-manager demo -f examples/demo.yaml

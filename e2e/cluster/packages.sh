@@ -6,12 +6,11 @@
 WANTED="containerd:containerd runc:runc catatonit:catatonit buildah:buildah mmdebstrap:mmdebstrap
   iptables:iptables conntrack:conntrack ethtool:ethtool socat:socat unshare:util-linux ip:iproute2 sysctl:procps
   redis-server:redis-server java:openjdk-17-jre-headless mvn:maven unzip:unzip zip:zip jq:jq curl:curl
-  cmake:cmake clang:clang make:make gcc:gcc"
+  cmake:cmake make:make gcc:gcc"
 
 missing() {
   local w
   for w in $WANTED; do
-    # clang only serves crates that generate bindings; a compiler that is there already will do for the rest.
     command -v "${w%%:*}" > /dev/null || echo "${w#*:}"
   done
   [ -x /usr/lib/cni/bridge ] || echo containernetworking-plugins

@@ -485,13 +485,29 @@ fn job_condition(job: &Value, kind: &str) -> bool {
     })
 }
 
+/// Whether this version's migration has ended well. Its pod says so some seconds before the Job's
+/// status does, and everybody is waiting.
+fn migrated(system: &ValidSystem, observed: &Observed) -> bool {
+    let Some(job) = observed.value(Kind::Job, &runtime::migration_name(system)) else {
+        return false;
+    };
+    let uid = &job["metadata"]["uid"];
+    let of_job = |pod: &Value| {
+        uid.is_string() && pod["metadata"]["labels"]["batch.kubernetes.io/controller-uid"] == *uid
+    };
+    job_condition(&job, "Complete")
+        || observed
+            .pods()
+            .any(|pod| of_job(&pod) && pod["status"]["phase"] == "Succeeded")
+}
+
 fn migration(system: &ValidSystem, observed: &Observed) -> Part {
     let name = runtime::migration_name(system);
     let Some(job) = observed.value(Kind::Job, &name) else {
         let message = format!("Job {name} is not created yet");
         return Part::waiting(condition::SCHEMA, "Pending", message);
     };
-    if job_condition(&job, "Complete") {
+    if migrated(system, observed) {
         return Part::ready(
             condition::SCHEMA,
             "Migrated",
@@ -538,15 +554,12 @@ fn schedule(system: &ValidSystem, observed: &Observed) -> Part {
 /// The image services run: the specified one once its schema is there, until then the one that
 /// is live.
 pub fn rolled_image(system: &ValidSystem, observed: &Observed) -> String {
-    let migrated = observed
-        .value(Kind::Job, &runtime::migration_name(system))
-        .is_some_and(|job| job_condition(&job, "Complete"));
     let live = || {
         let deployment = observed.value(Kind::Deployment, &names::payment(&system.name))?;
         let image = deployment.pointer("/spec/template/spec/containers/0/image")?;
         image.as_str().map(str::to_owned)
     };
-    if migrated {
+    if migrated(system, observed) {
         system.runtime_image.clone()
     } else {
         live().unwrap_or_else(|| system.runtime_image.clone())
