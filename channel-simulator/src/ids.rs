@@ -56,6 +56,7 @@ pub(crate) fn nonce(length: usize) -> String {
         .map(char::from)
         .collect()
 }
+
 /// An id of the same shape that is surely not this one: another merchant's.
 pub(crate) fn another(id: &str) -> String {
     let kept = id

@@ -485,17 +485,14 @@ fn job_condition(job: &Value, kind: &str) -> bool {
     })
 }
 
-/// Whether this version's migration has ended well. Its pod says so some seconds before the Job's
-/// status does, and everybody is waiting.
-fn migrated(system: &ValidSystem, observed: &Observed) -> bool {
-    let Some(job) = observed.value(Kind::Job, &runtime::migration_name(system)) else {
-        return false;
-    };
+/// Whether the migration Job has ended well. Its pod says so some seconds before the Job's status
+/// does, and everybody is waiting.
+fn migrated(job: &Value, observed: &Observed) -> bool {
     let uid = &job["metadata"]["uid"];
     let of_job = |pod: &Value| {
         uid.is_string() && pod["metadata"]["labels"]["batch.kubernetes.io/controller-uid"] == *uid
     };
-    job_condition(&job, "Complete")
+    job_condition(job, "Complete")
         || observed
             .pods()
             .any(|pod| of_job(&pod) && pod["status"]["phase"] == "Succeeded")
@@ -507,7 +504,7 @@ fn migration(system: &ValidSystem, observed: &Observed) -> Part {
         let message = format!("Job {name} is not created yet");
         return Part::waiting(condition::SCHEMA, "Pending", message);
     };
-    if migrated(system, observed) {
+    if migrated(&job, observed) {
         return Part::ready(
             condition::SCHEMA,
             "Migrated",
@@ -559,7 +556,8 @@ pub fn rolled_image(system: &ValidSystem, observed: &Observed) -> String {
         let image = deployment.pointer("/spec/template/spec/containers/0/image")?;
         image.as_str().map(str::to_owned)
     };
-    if migrated(system, observed) {
+    let job = observed.value(Kind::Job, &runtime::migration_name(system));
+    if job.is_some_and(|job| migrated(&job, observed)) {
         system.runtime_image.clone()
     } else {
         live().unwrap_or_else(|| system.runtime_image.clone())
