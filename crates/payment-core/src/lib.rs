@@ -13,7 +13,7 @@ pub mod matching;
 pub mod money;
 pub mod state;
 
-pub use channel::ChannelKind;
+pub use channel::{ChannelKind, PayMethod};
 pub use evidence::{Decision, Evidence, Observation, Rejection, Source, decide};
 pub use money::{Currency, Money, MoneyError};
 pub use state::PaymentState;
