@@ -12,10 +12,13 @@ SHELL := /bin/bash
 .DEFAULT_GOAL := help
 
 CARGO ?= cargo
+SEEDS ?= 10000
+FIRST_SEED ?= 1
+MINUTES ?= 10
 SYSTEM_NAMESPACE := payment-system
 KUBECTL = source .local/cluster.env && "$$KUBE_BIN/kubectl" --kubeconfig "$$KUBECONFIG"
 
-.PHONY: help up down cluster deploy tour test check unit integration e2e generate deny leftovers
+.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos bench generate deny leftovers
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -37,7 +40,7 @@ down: ## Take the cluster down; leaves nothing behind
 leftovers: ## Print what a cluster left behind (nothing, after make down)
 	@e2e/cluster/leftovers.sh
 
-test: check unit integration up e2e ## Everything CI runs, cheap checks first
+test: check unit simulation sdk integration up e2e ## Everything CI runs, cheap checks first
 
 check: ## Format, lints, dependency edges, generated files
 	@$(CARGO) fmt --all --check
@@ -46,17 +49,37 @@ check: ## Format, lints, dependency edges, generated files
 
 unit: ## Tests that need nothing but the compiler
 	@$(CARGO) test --locked --workspace --lib --bins
+	@$(CARGO) test --locked -p payment-core --tests
+
+simulation: ## The runtime's logic under crashes and faults: thousands of seeds, every guard
+	@$(CARGO) test --locked -p simulation --lib --bins --test seeds
+
+sim: ## As many seeds as you like: make sim SEEDS=100000 FIRST_SEED=1
+	@$(CARGO) run --release --locked -p simulation --bin simulate -- --first-seed $(FIRST_SEED) --seeds $(SEEDS)
+
+story: ## What happened in one seed, told: make story SEED=42
+	@$(CARGO) run --release --quiet --locked -p simulation --bin simulate -- story --seed $(SEED)
+
+sdk: ## Independent SDKs of the channels against the simulator
+	@e2e/cluster/packages.sh
+	@channel-simulator/sdk-tests/run.sh
 
 integration: ## Tests against a real kube-apiserver, MySQL and Redis
 	@e2e/cluster/test-servers.sh
 	@set -a; source .local/servers.env; set +a; \
+	  $(CARGO) test --locked -p simulation --test agrees_with_mysql && \
 	  $(CARGO) test --locked -p payment-operator -p crds -p payment-runtime -p channel-simulator --test '*'
 
 e2e: ## Black-box tests over .local/env
 	@$(CARGO) test --locked -p e2e --tests -- --test-threads=1
 
+chaos: ## Ten minutes of load while pods die and the channels misbehave, then the books are compared
+	@$(CARGO) run --quiet --locked -p e2e --bin chaos -- --minutes $(MINUTES)
+
 generate: ## Write the files that are generated from the code
 	@$(CARGO) run --quiet -p crds --bin crdgen
+	@WRITE_DOCS=1 $(CARGO) test --quiet -p payment-core --test diagram
+	@$(CARGO) run --quiet -p payment-runtime -- openapi > docs/openapi.json
 
 deny: ## Licences, advisories, duplicate and banned dependencies (needs cargo-deny)
 	@$(CARGO) deny check

@@ -33,6 +33,7 @@ export async function startSimulator() {
   return {
     url: `http://${addresses.public}`,
     keys: await call('GET', '/keys'),
+    certificateKeys: await call('GET', '/keys?mode=certificate'),
     get: (path) => call('GET', path),
     post: (path, body) => call('POST', path, body),
     stop: async () => {

@@ -13,6 +13,10 @@ pub(crate) enum Subject {
     Paid,
     /// By out_refund_no.
     Refunded(String),
+    /// Never paid (Alipay tells of it for app and wap trades).
+    Closed,
+    /// Paid, and no longer refundable (likewise).
+    Finished,
 }
 
 /// The facts of one callback, read from the book at the moment of sending.
@@ -21,7 +25,9 @@ pub(crate) struct Notice {
     /// The same at every attempt.
     pub(crate) id: String,
     pub(crate) created: Timestamp,
+    pub(crate) subject: Subject,
     pub(crate) charge: Charge,
+    /// Of a closed charge: whoever opened it, and when this was read.
     pub(crate) payment: Payment,
     pub(crate) refund: Option<Refund>,
 }
@@ -41,6 +47,15 @@ pub(crate) enum Tamper {
     /// A `WECHATPAY/SIGNTEST/` probe.
     #[serde(skip)]
     Signtest,
+    /// Rightly signed with the key whose turn it is not.
+    #[serde(skip)]
+    OtherKey,
+    /// An empty field, signed as one.
+    #[serde(skip)]
+    EmptyKept,
+    /// An empty field that is not part of what is signed.
+    #[serde(skip)]
+    EmptyDropped,
 }
 
 /// A POST ready to go.
@@ -77,11 +92,18 @@ impl Notice {
         let book = simulator.book(channel);
         let charge = book.charge(out_trade_no)?;
         let refund = match subject {
-            Subject::Paid => None,
+            Subject::Paid | Subject::Closed | Subject::Finished => None,
             Subject::Refunded(number) => Some(book.refund_of(out_trade_no, number)?.clone()),
         };
-        let payment = charge.payment()?.clone();
-        Some(Self::new(charge.clone(), payment, refund, clock::now()))
+        let payment = match (charge.payment(), subject) {
+            (Some(payment), _) => payment.clone(),
+            (None, Subject::Closed) => Payment {
+                transaction_id: charge.opened.clone()?,
+                ..new_payment(channel, clock::now())
+            },
+            (None, _) => return None,
+        };
+        Some(Self::new(subject, charge.clone(), payment, refund))
     }
 
     /// A payment that never was, for forged callbacks.
@@ -95,13 +117,14 @@ impl Notice {
             Some(payment) => payment.clone(),
             None => new_payment(channel, clock::now()),
         };
-        Some(Self::new(charge, payment, None, clock::now()))
+        Some(Self::new(&Subject::Paid, charge, payment, None))
     }
 
-    fn new(charge: Charge, payment: Payment, refund: Option<Refund>, created: Timestamp) -> Self {
+    fn new(subject: &Subject, charge: Charge, payment: Payment, refund: Option<Refund>) -> Self {
         Self {
             id: uuid::Uuid::new_v4().to_string(),
-            created,
+            created: clock::now(),
+            subject: subject.clone(),
             charge,
             payment,
             refund,

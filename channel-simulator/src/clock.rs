@@ -3,8 +3,9 @@
 //! *Wall time* is what both parties share: signatures, `success_time`, refund times and
 //! `time_expire` use it, so a test that moves the simulator never breaks a signature window.
 //! *The calendar* is wall time plus what `POST /clock` has added; it alone decides whether a day's
-//! bill exists yet (from 10:00 Beijing time of the next day) and when the next step of a retry
-//! ladder is due. The calendar only moves forward.
+//! bill exists yet (from 10:00 Beijing time of the next day), when the next step of a retry
+//! ladder is due, and how long ago something happened: the age of a code, of an unpaid order, of a
+//! payment to be refunded. The calendar only moves forward.
 
 use std::sync::atomic::{AtomicI64, Ordering};
 
@@ -22,7 +23,21 @@ pub(crate) struct Clock {
     advanced_seconds: AtomicI64,
 }
 
+/// One instant on both clocks.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Moment {
+    pub wall: Timestamp,
+    pub calendar: Timestamp,
+}
+
 impl Clock {
+    pub(crate) fn moment(&self) -> Moment {
+        Moment {
+            wall: now(),
+            calendar: self.calendar(),
+        }
+    }
+
     pub(crate) fn calendar(&self) -> Timestamp {
         let advanced = SignedDuration::from_secs(self.advanced_seconds());
         now().checked_add(advanced).unwrap_or(Timestamp::MAX)
@@ -83,6 +98,17 @@ fn beijing(time: Timestamp) -> DateTime {
 
 pub(crate) fn beijing_day(time: Timestamp) -> Date {
     beijing(time).date()
+}
+
+pub(crate) fn beijing_midnight(day: Date) -> Timestamp {
+    zone()
+        .to_timestamp(day.at(0, 0, 0, 0))
+        .unwrap_or(Timestamp::MAX)
+}
+
+pub(crate) fn after(from: Timestamp, seconds: i64) -> Timestamp {
+    from.checked_add(SignedDuration::from_secs(seconds))
+        .unwrap_or(Timestamp::MAX)
 }
 
 /// `2026-10-03T12:00:00+08:00`, WeChat Pay's form.

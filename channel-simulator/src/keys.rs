@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::encoding::{AsDer, Pkcs8V1Der, PublicKeyX509Der};
@@ -19,11 +20,17 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use contract::names::channel_key as name;
 use rand::Rng;
+use rcgen::{PKCS_RSA_SHA256, PublicKeyData, SignatureAlgorithm, SigningKey};
+use x509_parser::prelude::FromDer;
+use x509_parser::x509::SubjectPublicKeyInfo;
 
+use crate::certificates::AlipayCertificates;
 use crate::ids;
 
 /// Bytes of the APIv3 key.
 const API_KEY_BYTES: usize = 32;
+/// The seller (pid) unless the keys name another.
+const SELLER_ID: &str = "2088102175953034";
 
 #[derive(Debug, thiserror::Error)]
 pub enum KeyError {
@@ -38,6 +45,14 @@ pub enum KeyError {
     Generate(#[source] Unspecified),
     #[error("cannot sign")]
     Sign(#[source] Unspecified),
+    #[error("cannot issue a certificate")]
+    Issue(#[source] rcgen::Error),
+}
+
+/// With the line ends the channels' own files have: there are clients that insist.
+pub(crate) fn pem_text(tag: &str, der: &[u8]) -> String {
+    let form = pem::EncodeConfig::new().set_line_ending(pem::LineEnding::LF);
+    pem::encode_config(&pem::Pem::new(tag, der), form)
 }
 
 pub(crate) struct Signer {
@@ -47,19 +62,23 @@ pub(crate) struct Signer {
 impl Signer {
     /// Base64 of the signature over `message`.
     pub(crate) fn sign(&self, message: &[u8]) -> Result<String, KeyError> {
-        let mut signature = vec![0; self.pair.public_modulus_len()];
-        self.pair
-            .sign(
-                &RSA_PKCS1_SHA256,
-                &SystemRandom::new(),
-                message,
-                &mut signature,
-            )
-            .map_err(KeyError::Sign)?;
-        Ok(STANDARD.encode(signature))
+        Ok(STANDARD.encode(self.signature(message).map_err(KeyError::Sign)?))
     }
 
-    fn generate() -> Result<Self, KeyError> {
+    fn signature(&self, message: &[u8]) -> Result<Vec<u8>, Unspecified> {
+        let mut signature = vec![0; self.pair.public_modulus_len()];
+        let random = SystemRandom::new();
+        self.pair
+            .sign(&RSA_PKCS1_SHA256, &random, message, &mut signature)?;
+        Ok(signature)
+    }
+
+    /// The public half as certificates hold it (PKCS#1).
+    pub(crate) fn public_der(&self) -> &[u8] {
+        self.pair.public_key().as_ref()
+    }
+
+    pub(crate) fn generate() -> Result<Self, KeyError> {
         let pair = KeyPair::generate(KeySize::Rsa2048).map_err(KeyError::Generate)?;
         Ok(Self { pair })
     }
@@ -77,18 +96,37 @@ impl Signer {
 
     fn private_pem(&self) -> Result<String, KeyError> {
         let der = AsDer::<Pkcs8V1Der<'static>>::as_der(&self.pair).map_err(KeyError::Generate)?;
-        Ok(pem::encode(&pem::Pem::new("PRIVATE KEY", der.as_ref())))
+        Ok(pem_text("PRIVATE KEY", der.as_ref()))
     }
 
     fn public_pem(&self) -> Result<String, KeyError> {
         let der = AsDer::<PublicKeyX509Der<'static>>::as_der(self.pair.public_key())
             .map_err(KeyError::Generate)?;
-        Ok(pem::encode(&pem::Pem::new("PUBLIC KEY", der.as_ref())))
+        Ok(pem_text("PUBLIC KEY", der.as_ref()))
+    }
+}
+
+impl PublicKeyData for Signer {
+    fn der_bytes(&self) -> &[u8] {
+        self.public_der()
+    }
+
+    fn algorithm(&self) -> &'static SignatureAlgorithm {
+        &PKCS_RSA_SHA256
+    }
+}
+
+impl SigningKey for Signer {
+    fn sign(&self, message: &[u8]) -> Result<Vec<u8>, rcgen::Error> {
+        self.signature(message)
+            .map_err(|_| rcgen::Error::RemoteKeyError)
     }
 }
 
 pub(crate) struct Verifier {
     key: UnparsedPublicKey<Vec<u8>>,
+    /// The same key as certificates hold it (PKCS#1).
+    der: Vec<u8>,
 }
 
 impl Verifier {
@@ -103,8 +141,12 @@ impl Verifier {
         // Refuses anything that is no RSA key; the unparsed form is what verifies.
         signature::ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, block.contents())
             .map_err(|_| KeyError::Malformed(key))?;
+        let (_, info) = SubjectPublicKeyInfo::from_der(block.contents())
+            .map_err(|_| KeyError::Malformed(key))?;
+        let der = info.subject_public_key.data.to_vec();
         Ok(Self {
             key: UnparsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, block.into_contents()),
+            der,
         })
     }
 }
@@ -114,7 +156,8 @@ pub(crate) struct WechatKeys {
     pub mch_id: String,
     pub merchant_serial: String,
     pub public_key_id: String,
-    pub signer: Signer,
+    /// Behind the public key, not behind any platform certificate.
+    pub signer: Arc<Signer>,
     pub merchant: Verifier,
     api_key: LessSafeKey,
 }
@@ -134,8 +177,10 @@ impl WechatKeys {
 
 pub(crate) struct AlipayKeys {
     pub app_id: String,
+    pub seller_id: String,
     pub signer: Signer,
     pub app: Verifier,
+    pub certificates: AlipayCertificates,
 }
 
 pub(crate) struct Keys {
@@ -143,6 +188,8 @@ pub(crate) struct Keys {
     pub alipay: AlipayKeys,
     /// What `GET /keys` hands out.
     pub client: BTreeMap<&'static str, String>,
+    /// What `GET /keys?mode=certificate` hands out: Alipay's certificates in place of its key.
+    pub certificate_client: BTreeMap<&'static str, String>,
 }
 
 impl Keys {
@@ -173,21 +220,64 @@ impl Keys {
             mch_id: text(name::WECHAT_MCH_ID)?.clone(),
             merchant_serial: text(name::WECHAT_MERCHANT_SERIAL)?.clone(),
             public_key_id: text(name::WECHAT_PUBLIC_KEY_ID)?.clone(),
-            signer: signer(name::SIMULATOR_WECHAT_PRIVATE_KEY)?,
+            signer: Arc::new(signer(name::SIMULATOR_WECHAT_PRIVATE_KEY)?),
             merchant: verifier(name::SIMULATOR_WECHAT_MERCHANT_PUBLIC_KEY)?,
             api_key: api_key(text(name::WECHAT_API_KEY)?)?,
         };
+        let (alipay, app) = (
+            signer(name::SIMULATOR_ALIPAY_PRIVATE_KEY)?,
+            verifier(name::SIMULATOR_ALIPAY_APP_PUBLIC_KEY)?,
+        );
+        let seller_id = all.get(name::ALIPAY_SELLER_ID).map(String::as_str);
         let alipay = AlipayKeys {
             app_id: text(name::ALIPAY_APP_ID)?.clone(),
-            signer: signer(name::SIMULATOR_ALIPAY_PRIVATE_KEY)?,
-            app: verifier(name::SIMULATOR_ALIPAY_APP_PUBLIC_KEY)?,
+            seller_id: seller_id.unwrap_or(SELLER_ID).to_owned(),
+            certificates: certificates(all, &app, &alipay)?,
+            signer: alipay,
+            app,
         };
         Ok(Self {
+            certificate_client: certificate_client(&client, &alipay),
             wechat,
             alipay,
             client,
         })
     }
+}
+
+/// Given all three, or made here when none is given.
+fn certificates(
+    all: &BTreeMap<&'static str, String>,
+    app: &Verifier,
+    alipay: &Signer,
+) -> Result<AlipayCertificates, KeyError> {
+    let given = name::ALIPAY_CERTIFICATE_MODE.map(|key| all.get(key).map(String::as_str));
+    if given == [None; 3] {
+        return AlipayCertificates::issue(&app.der, alipay.public_der());
+    }
+    let missing = given.iter().position(Option::is_none);
+    if let Some(key) = missing.and_then(|index| name::ALIPAY_CERTIFICATE_MODE.get(index)) {
+        return Err(KeyError::Malformed(key));
+    }
+    let texts = given.map(Option::unwrap_or_default);
+    AlipayCertificates::read(texts, &app.der, alipay.public_der())
+        .ok_or(KeyError::Malformed(name::ALIPAY_CERTIFICATE))
+}
+
+fn certificate_client(
+    client: &BTreeMap<&'static str, String>,
+    alipay: &AlipayKeys,
+) -> BTreeMap<&'static str, String> {
+    let mut all = client.clone();
+    all.remove(name::ALIPAY_PUBLIC_KEY);
+    let made = &alipay.certificates;
+    all.extend([
+        (name::ALIPAY_SELLER_ID, alipay.seller_id.clone()),
+        (name::ALIPAY_APP_CERTIFICATE, made.app.clone()),
+        (name::ALIPAY_CERTIFICATE, made.alipay.clone()),
+        (name::ALIPAY_ROOT_CERTIFICATES, made.roots.clone()),
+    ]);
+    all
 }
 
 fn api_key(text: &str) -> Result<LessSafeKey, KeyError> {
@@ -207,6 +297,8 @@ fn read(directory: &Path) -> Result<BTreeMap<&'static str, String>, KeyError> {
         .into_iter()
         .chain(name::ALIPAY)
         .chain(name::SIMULATOR)
+        .chain(name::ALIPAY_CERTIFICATE_MODE)
+        .chain([name::ALIPAY_SELLER_ID])
     {
         let path = directory.join(key);
         match fs::read_to_string(&path) {
@@ -274,6 +366,24 @@ mod tests {
         assert!(!keys.wechat.merchant.verifies(b"massage", &signature));
         assert!(!keys.alipay.app.verifies(b"message", &signature));
         assert_eq!(keys.wechat.merchant_serial.len(), 40);
+
+        let [app, ..] = name::ALIPAY_CERTIFICATE_MODE;
+        let mode = &keys.certificate_client;
+        assert!(!mode.contains_key(name::ALIPAY_PUBLIC_KEY));
+        fs::write(directory.path().join(app), &mode[app]).unwrap();
+        let incomplete = Keys::load_or_generate(Some(directory.path())).err();
+        assert!(matches!(
+            incomplete,
+            Some(KeyError::Malformed(name::ALIPAY_CERTIFICATE))
+        ));
+        for key in name::ALIPAY_CERTIFICATE_MODE {
+            fs::write(directory.path().join(key), &mode[key]).unwrap();
+        }
+        let given = Keys::load_or_generate(Some(directory.path())).unwrap();
+        assert!(
+            given.certificate_client == *mode,
+            "given certificates are kept"
+        );
 
         fs::write(directory.path().join(name::WECHAT_API_KEY), "short").unwrap();
         let error = Keys::load_or_generate(Some(directory.path()))

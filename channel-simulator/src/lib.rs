@@ -6,19 +6,20 @@
 //! own paths, and an admin port that plays the payer and arms the faults.
 //!
 //! Time: signatures and everything written on an order use wall time; `POST /clock` moves only the
-//! channel's calendar, that is bill availability and retry ladders: a new order still gets today's
-//! `success_time`, and stands in today's bill.
+//! channel's calendar, that is bill availability, retry ladders and ages: a new order still gets
+//! today's `success_time`, and stands in today's bill.
 //!
-//! Deliberately not here: persistence (a restart is a new channel), certificate mode, Alipay's v3
-//! REST, page.pay/wap.pay/app.pay, partner (service provider) interfaces, rate limits other than
-//! the fault, nonce replay checks (the channels document none). Depends on `contract` alone: it
-//! must stay independent of the code it tests.
+//! Deliberately not here: persistence (a restart is a new channel), Alipay's v3 REST, partner
+//! (service provider) interfaces, coupons, pay codes, rate limits other than the fault, nonce
+//! replay checks (the channels document none). Depends on `contract` alone: it must stay
+//! independent of the code it tests.
 
 mod admin;
 mod alipay;
 mod bills;
 mod book;
 mod callbacks;
+mod certificates;
 mod clock;
 mod connection;
 mod delivery;
@@ -84,6 +85,7 @@ struct Simulator {
     faults: faults::Faults,
     wechat: Mutex<book::Book>,
     alipay: Mutex<book::Book>,
+    certificates: wechat::Certificates,
     files: Mutex<bills::Files>,
     deliveries: delivery::Deliveries,
     http: reqwest::Client,
@@ -122,6 +124,7 @@ pub struct Running {
     public: SocketAddr,
     admin: SocketAddr,
     keys: BTreeMap<&'static str, String>,
+    certificate_keys: BTreeMap<&'static str, String>,
     stop: CancellationToken,
     tasks: JoinSet<()>,
 }
@@ -139,6 +142,12 @@ impl Running {
     /// What a client needs, by the names of `contract::names::channel_key`.
     pub fn client_keys(&self) -> &BTreeMap<&'static str, String> {
         &self.keys
+    }
+
+    /// The same for Alipay's certificate mode: the seller and three certificates in place of
+    /// Alipay's public key.
+    pub fn certificate_keys(&self) -> &BTreeMap<&'static str, String> {
+        &self.certificate_keys
     }
 
     /// Stops accepting, waits a while for answers under way.
@@ -162,12 +171,14 @@ pub async fn start(config: &SimulatorConfig) -> Result<Running, StartError> {
     let keys =
         keys::Keys::load_or_generate(config.keys_directory.as_deref()).map_err(StartError::Keys)?;
     let client_keys = keys.client.clone();
+    let certificate_keys = keys.certificate_client.clone();
     let simulator = Arc::new(Simulator {
         keys,
         clock: clock::Clock::default(),
         faults: faults::Faults::default(),
-        wechat: Mutex::new(book::Book::new(book::RefundScope::Merchant)),
-        alipay: Mutex::new(book::Book::new(book::RefundScope::Trade)),
+        wechat: Mutex::new(book::Book::new(book::Rules::WECHAT)),
+        alipay: Mutex::new(book::Book::new(book::Rules::ALIPAY)),
+        certificates: wechat::Certificates::default(),
         files: Mutex::default(),
         deliveries: delivery::Deliveries::default(),
         http: delivery::client().map_err(StartError::Client)?,
@@ -187,6 +198,7 @@ pub async fn start(config: &SimulatorConfig) -> Result<Running, StartError> {
         public: running_public,
         admin: running_admin,
         keys: client_keys,
+        certificate_keys,
         stop,
         tasks,
     })

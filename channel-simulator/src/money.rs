@@ -1,7 +1,7 @@
 //! Exact money text.
 //!
 //! Amounts are integer fen everywhere inside; yuan exist only as text on Alipay's wire and in bill
-//! files. Nothing here rounds, except [`alipay_fee`], which says so.
+//! files. Nothing here rounds, except fees in whole fen, which say so.
 
 /// Yuan with two decimals.
 pub(crate) fn yuan(fen: i64) -> String {
@@ -37,6 +37,11 @@ pub(crate) fn fen(text: &str) -> Option<i64> {
 /// WeChat Pay's fee of 0.60 %, in units of 0.00001 yuan: exact, since one fen costs six units.
 pub(crate) const fn wechat_fee(fen: i64) -> i64 {
     fen * 6
+}
+
+/// The same in whole fen, as it moves on an account: half a fen rounded up.
+pub(crate) const fn wechat_fee_fen(fen: i64) -> i64 {
+    alipay_fee(fen)
 }
 
 /// Alipay's fee of 0.60 % in fen, half a fen rounded up.

@@ -60,6 +60,10 @@ pub struct Wechat {
     /// Address of WeChat Pay's API, without a final slash.
     #[schemars(length(max = 500), regex(pattern = r"^https://[A-Za-z0-9.:-]+$"))]
     pub base_url: String,
+    /// `true` also trusts WeChat Pay's platform certificates, downloaded and refreshed by the
+    /// services; for merchants registered before WeChat Pay public keys existed. The Secret's
+    /// `wechat-public-key` and its id are then optional.
+    pub platform_certificates: bool,
 }
 
 impl Default for Wechat {
@@ -67,6 +71,7 @@ impl Default for Wechat {
         Self {
             enabled: false,
             base_url: WECHAT_URL.to_owned(),
+            platform_certificates: false,
         }
     }
 }
@@ -80,6 +85,9 @@ pub struct Alipay {
     /// Address of Alipay's gateway.
     #[schemars(length(max = 500), regex(pattern = r"^https://[A-Za-z0-9.:/_-]+$"))]
     pub gateway_url: String,
+    /// `true` talks to Alipay in certificate mode: the Secret holds `alipay-app-certificate`,
+    /// `alipay-certificate` and `alipay-root-certificates` instead of `alipay-public-key`.
+    pub certificate_mode: bool,
 }
 
 impl Default for Alipay {
@@ -87,6 +95,7 @@ impl Default for Alipay {
         Self {
             enabled: false,
             gateway_url: ALIPAY_URL.to_owned(),
+            certificate_mode: false,
         }
     }
 }

@@ -34,6 +34,20 @@ pub struct Payment {
     /// Time a payer has when the request does not say, in seconds.
     #[schemars(range(min = 60, max = 604_800))]
     pub expires_in_seconds: i64,
+    /// What is done with money that comes after a payment was closed or failed: `refund` gives it
+    /// back, `reopen` takes the payment as paid after all (unless the order has a later attempt),
+    /// `manual` only raises the alarm.
+    pub paid_after_close: PaidAfterClose,
+}
+
+/// What is done with money that comes after a payment was closed or failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum PaidAfterClose {
+    #[default]
+    Refund,
+    Reopen,
+    Manual,
 }
 
 impl Default for Payment {
@@ -46,6 +60,7 @@ impl Default for Payment {
             workers: Workers::default(),
             idempotency_window_seconds: 300,
             expires_in_seconds: 7200,
+            paid_after_close: PaidAfterClose::default(),
         }
     }
 }

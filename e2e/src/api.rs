@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use reqwest::{Client, RequestBuilder};
 use serde_json::{Value, json};
 
@@ -33,6 +33,20 @@ impl Answer {
 
     pub fn qr_code(&self) -> Option<&str> {
         self.body["action"]["url"].as_str()
+    }
+}
+
+/// One HTTP answer, byte for byte.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct RawAnswer {
+    pub status: u16,
+    pub bytes: Vec<u8>,
+}
+
+impl RawAnswer {
+    /// The body, `null` when it is not JSON.
+    pub fn body(&self) -> Value {
+        serde_json::from_slice(&self.bytes).unwrap_or_default()
     }
 }
 
@@ -83,12 +97,21 @@ pub fn http_client() -> Result<Client> {
 
 /// Sends a request; an answer without JSON has the body `null`.
 pub async fn send(request: RequestBuilder) -> Result<Answer> {
+    let raw = send_raw(request).await?;
+    Ok(Answer {
+        status: raw.status,
+        body: raw.body(),
+    })
+}
+
+/// Sends a request and keeps the answer's bytes.
+pub async fn send_raw(request: RequestBuilder) -> Result<RawAnswer> {
     let answer = request.send().await.context("no answer")?;
     let status = answer.status().as_u16();
     let bytes = answer.bytes().await.context("the answer broke off")?;
-    Ok(Answer {
+    Ok(RawAnswer {
         status,
-        body: serde_json::from_slice(&bytes).unwrap_or_default(),
+        bytes: bytes.to_vec(),
     })
 }
 
@@ -125,6 +148,41 @@ impl PaymentApi {
             })
         })
         .await
+    }
+
+    /// POSTs exactly these bytes to a path below `/api/payments`.
+    pub async fn post_raw(&self, path: &str, body: &str, key: Option<&str>) -> Result<RawAnswer> {
+        let url = format!("{}{path}", self.base);
+        let mut request = self.http.post(&url).body(body.to_owned());
+        request = request.header("content-type", "application/json");
+        if let Some(key) = key {
+            request = request.header("idempotency-key", key);
+        }
+        send_raw(request)
+            .await
+            .with_context(|| format!("POST {url}"))
+    }
+
+    /// What stands at a path below `/api/payments`.
+    pub async fn get_path(&self, path: &str) -> Result<Answer> {
+        let url = format!("{}{path}", self.base);
+        let answer = send(self.http.get(&url)).await;
+        let answer = answer.with_context(|| format!("GET {url}"))?;
+        ensure!(answer.status == 200, "GET {url}: {answer:?}");
+        Ok(answer)
+    }
+
+    /// Every line of a list, page by page.
+    pub async fn all(&self, path: &str) -> Result<Vec<Value>> {
+        let (mut lines, mut cursor) = (Vec::new(), String::new());
+        loop {
+            let page = self.get_path(&format!("{path}?limit=200{cursor}")).await?;
+            lines.extend(page.body["data"].as_array().cloned().unwrap_or_default());
+            match page.body["nextCursor"].as_str() {
+                Some(next) => cursor = format!("&cursor={next}"),
+                None => return Ok(lines),
+            }
+        }
     }
 
     pub async fn get(&self, payment_id: &str) -> Result<Answer> {

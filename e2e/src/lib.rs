@@ -4,7 +4,8 @@
 //! uses the operator's or the runtime's code. Waiting is always for a condition, with a deadline
 //! and a failure that names the object that blocks and what happened to it last.
 //!
-//! Deliberately not here: what the tests claim (`tests/`), what the tour prints (`bin/tour`).
+//! Deliberately not here: what the tests claim (`tests/`), what the tour prints (`bin/tour`),
+//! what `bin/chaos` does to the system.
 
 pub mod access;
 pub mod api;

@@ -84,6 +84,12 @@ impl Simulator {
         Ok(charges.iter().map(charge).collect())
     }
 
+    /// Every refund that the channel accepted, as it shows them.
+    pub async fn refunds(&self, channel: &str) -> Result<Vec<Value>> {
+        let book = self.read(&format!("/book?channel={channel}")).await?;
+        Ok(book["refunds"].as_array().cloned().unwrap_or_default())
+    }
+
     /// Sends the callback of a paid charge again, `times` times; how many were acknowledged.
     pub async fn replay(&self, channel: &str, out_trade_no: &str, times: u32) -> Result<u64> {
         let body = json!({"channel": channel, "outTradeNo": out_trade_no, "times": times});

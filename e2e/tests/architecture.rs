@@ -85,6 +85,18 @@ const ROOMS: &[(&str, Room)] = &[
         },
     ),
     (
+        "simulation",
+        Room {
+            knows: &[
+                "crates/channels",
+                "crates/contract",
+                "crates/payment-core",
+                "payment-runtime",
+            ],
+            never: &["reqwest", "redis", "kube"],
+        },
+    ),
+    (
         "bench",
         Room {
             knows: &[
@@ -94,6 +106,7 @@ const ROOMS: &[(&str, Room)] = &[
                 "crates/seata-client",
                 "crds",
                 "e2e",
+                "payment-runtime",
             ],
             never: &[],
         },
@@ -208,6 +221,32 @@ fn no_room_uses_a_crate_it_must_not() {
          randomness and ids as arguments",
         wrong.join(", ")
     );
+}
+
+/// A guard that can be switched off must not be in a program that takes money.
+#[test]
+fn only_the_simulation_can_switch_guards_off() {
+    let workspace = Workspace::read().unwrap();
+    for package in workspace.metadata.workspace_packages() {
+        let folder = &workspace.folders[package.name.as_str()];
+        let switches = package.dependencies.iter().any(|edge| {
+            edge.features
+                .iter()
+                .any(|feature| feature == "switchable-guards")
+        });
+        assert_eq!(
+            switches,
+            folder == "simulation",
+            "{folder}: the feature switchable-guards is the simulation's alone"
+        );
+        assert!(
+            !package
+                .dependencies
+                .iter()
+                .any(|edge| edge.name == "simulation"),
+            "{folder} must not be built with the simulation"
+        );
+    }
 }
 
 #[test]

@@ -212,20 +212,50 @@ impl ValidSystem {
         }
     }
 
+    /// Whether services download WeChat Pay's platform certificates. The simulator's merchant has
+    /// a public key.
+    pub fn platform_certificates(&self) -> bool {
+        let channels = &self.spec.channels;
+        !channels.simulator && channels.wechat.platform_certificates
+    }
+
+    fn alipay_certificates(&self) -> bool {
+        let channels = &self.spec.channels;
+        !channels.simulator && channels.alipay.certificate_mode
+    }
+
     /// Keys of the channel Secret that services need.
     pub fn channel_keys(&self) -> Vec<&'static str> {
-        use contract::names::channel_key::{ALIPAY, WECHAT};
-        let wechat = if self.wechat() {
-            WECHAT.as_slice()
-        } else {
-            &[]
-        };
-        let alipay = if self.alipay() {
-            ALIPAY.as_slice()
-        } else {
-            &[]
-        };
-        [wechat, alipay].concat()
+        use contract::names::channel_key as key;
+        let mut keys = Vec::new();
+        if self.wechat() {
+            keys.extend(key::WECHAT);
+        }
+        if self.alipay() {
+            keys.extend(key::ALIPAY);
+        }
+        if self.alipay() && self.alipay_certificates() {
+            keys.extend(key::ALIPAY_CERTIFICATE_MODE);
+        }
+        let optional = self.optional_channel_keys();
+        keys.retain(|key| !optional.contains(key));
+        keys
+    }
+
+    /// Keys of the channel Secret that services read if they are there.
+    pub fn optional_channel_keys(&self) -> Vec<&'static str> {
+        use contract::names::channel_key as key;
+        let mut keys = Vec::new();
+        if self.wechat() && self.platform_certificates() {
+            keys.extend([key::WECHAT_PUBLIC_KEY_ID, key::WECHAT_PUBLIC_KEY]);
+        }
+        if self.alipay() && !self.spec.channels.simulator {
+            keys.push(key::ALIPAY_SELLER_ID);
+        }
+        if self.alipay() && self.alipay_certificates() {
+            keys.push(key::ALIPAY_PUBLIC_KEY);
+        }
+        keys
     }
 
     /// Secret with the database passwords.

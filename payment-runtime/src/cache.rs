@@ -6,23 +6,15 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
+use async_trait::async_trait;
 use contract::config;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
 use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
 use tokio::sync::OnceCell;
 
-const KEY_PREFIX: &str = "payment:idempotent:";
+use crate::ports::{OrderCache, Seen};
 
-/// What the cache knows about an order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Seen {
-    /// This caller is the first within the window, as far as the cache knows.
-    First,
-    /// Somebody asked for this order before.
-    Before,
-    /// The cache did not answer.
-    NoAnswer,
-}
+const KEY_PREFIX: &str = "payment:idempotent:";
 
 /// A connection to Redis that reconnects by itself.
 pub struct Cache {
@@ -57,8 +49,22 @@ impl Cache {
         })
     }
 
+    async fn connection(&self) -> redis::RedisResult<ConnectionManager> {
+        let connect = || async {
+            let config = ConnectionManagerConfig::new()
+                .set_number_of_retries(0)
+                .set_connection_timeout(Some(self.timeout))
+                .set_response_timeout(Some(self.timeout));
+            self.client.get_connection_manager_with_config(config).await
+        };
+        self.connection.get_or_try_init(connect).await.cloned()
+    }
+}
+
+#[async_trait]
+impl OrderCache for Cache {
     /// `SET NX` of the order within the idempotency window.
-    pub async fn remember(&self, order_id: &str) -> Seen {
+    async fn remember(&self, order_id: &str) -> Seen {
         let key = format!("{KEY_PREFIX}{order_id}");
         let ask = async {
             let mut connection = self.connection().await?;
@@ -78,7 +84,7 @@ impl Cache {
         }
     }
 
-    pub async fn ping(&self) -> bool {
+    async fn ping(&self) -> bool {
         let ask = async {
             let mut connection = self.connection().await?;
             redis::cmd("PING")
@@ -86,16 +92,5 @@ impl Cache {
                 .await
         };
         matches!(tokio::time::timeout(self.timeout, ask).await, Ok(Ok(_)))
-    }
-
-    async fn connection(&self) -> redis::RedisResult<ConnectionManager> {
-        let connect = || async {
-            let config = ConnectionManagerConfig::new()
-                .set_number_of_retries(0)
-                .set_connection_timeout(Some(self.timeout))
-                .set_response_timeout(Some(self.timeout));
-            self.client.get_connection_manager_with_config(config).await
-        };
-        self.connection.get_or_try_init(connect).await.cloned()
     }
 }

@@ -14,12 +14,11 @@ use axum::http::{HeaderMap, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use channels::{CallbackError, Notice};
-use payment_core::ChannelKind;
+use payment_core::guards::holds;
+use payment_core::{ChannelKind, Guard};
 
-use crate::clock;
-use crate::payments::{Payments, after};
-use crate::store::{InboxEntry, NewInboxEntry};
-use crate::worker;
+use crate::payments::Payments;
+use crate::records::{InboxEntry, NewInboxEntry, SeenByChannel, SeenRefund, after};
 
 /// Real callbacks are below 10 kB.
 const BODY_BYTES_MAX: usize = 256 * 1024;
@@ -99,7 +98,7 @@ async fn judge(
         };
     };
     let header = |name: &str| headers.get(name)?.to_str().ok().map(str::to_owned);
-    let notice = match channel.verify_callback(&header, &body, clock::now()) {
+    let notice = match channel.verify_callback(&header, &body, payments.now()) {
         Ok(notice) => notice,
         Err(error) => return refused(kind, &error),
     };
@@ -128,20 +127,16 @@ async fn keep(
     body: Bytes,
     notice: Notice,
 ) -> Receipt {
-    let new = NewInboxEntry {
-        channel: kind,
-        channel_order_no: notice.channel_order_no.chars().take(32).collect(),
-        transaction_id: notice.transaction_id.chars().take(64).collect(),
-        event: notice.event_id.chars().take(96).collect(),
-        observed: worker::observed_name(notice.state),
-        amount: notice.amount,
-        paid_at: notice.paid_at,
-        headers: kept_headers(headers),
-        body: body.to_vec(),
-        now: clock::now(),
-    };
+    let new = entry(kind, headers, &body, notice, payments.now());
     let retry_at = after(new.now, RETRY_AFTER);
-    match payments.store.keep_callback(&new, retry_at).await {
+    if !holds(Guard::KeepBeforeAcknowledging) {
+        keep_later(payments.clone(), new);
+        return Receipt {
+            label: "accepted",
+            status: StatusCode::OK,
+        };
+    }
+    match payments.records.keep_callback(&new, retry_at).await {
         Ok(Some(id)) => {
             process_soon(payments.clone(), id, new);
             Receipt {
@@ -164,6 +159,38 @@ async fn keep(
     }
 }
 
+fn entry(
+    kind: ChannelKind,
+    headers: &HeaderMap,
+    body: &Bytes,
+    notice: Notice,
+    now: jiff::Timestamp,
+) -> NewInboxEntry {
+    let cut = |text: String, length| text.chars().take(length).collect::<String>();
+    let refund = notice.refund.map(|refund| SeenRefund {
+        channel_refund_no: refund.refund_no.map(|number| cut(number, 64)),
+        channel_refund_id: refund.channel_refund_id.map(|id| cut(id, 64)),
+        state: refund.state,
+        amount: refund.amount,
+        refunded_at: refund.refunded_at,
+    });
+    NewInboxEntry {
+        channel: kind,
+        channel_order_no: cut(notice.channel_order_no, 32),
+        transaction_id: cut(notice.transaction_id, 64),
+        event: cut(notice.event_id, 96),
+        seen: SeenByChannel {
+            state: notice.state,
+            amount: notice.amount,
+            paid_at: notice.paid_at,
+            refund,
+        },
+        headers: kept_headers(headers),
+        body: body.to_vec(),
+        now,
+    }
+}
+
 /// Applies the callback after the acknowledgement; the inbox entry survives this process.
 fn process_soon(payments: Arc<Payments>, id: u64, new: NewInboxEntry) {
     let entry = InboxEntry {
@@ -172,15 +199,23 @@ fn process_soon(payments: Arc<Payments>, id: u64, new: NewInboxEntry) {
         channel_order_no: new.channel_order_no,
         transaction_id: new.transaction_id,
         event: new.event,
-        observed: new.observed.to_owned(),
-        amount: new.amount,
-        paid_at: new.paid_at,
+        seen: new.seen,
         attempts: 0,
     };
     tokio::spawn(async move {
-        if let Err(error) = worker::process(&payments, &entry).await {
+        if let Err(error) = payments.process(&entry).await {
             let error = &error as &dyn std::error::Error;
             tracing::warn!(entry = entry.id, error, "a callback is left to the worker");
+        }
+    });
+}
+
+/// What must never be done: here for the simulation, which has to notice.
+fn keep_later(payments: Arc<Payments>, new: NewInboxEntry) {
+    tokio::spawn(async move {
+        let retry_at = after(new.now, RETRY_AFTER);
+        if let Ok(Some(id)) = payments.records.keep_callback(&new, retry_at).await {
+            process_soon(payments, id, new);
         }
     });
 }

@@ -19,6 +19,7 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::api::Problem;
+use crate::ports::Host;
 use crate::telemetry::Metrics;
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
@@ -31,13 +32,15 @@ pub struct RequestId(pub String);
 #[derive(Clone)]
 pub struct Surface {
     metrics: Metrics,
+    host: Arc<dyn Host>,
     slots: Arc<Semaphore>,
 }
 
 impl Surface {
-    pub fn new(metrics: Metrics, max_concurrent_requests: usize) -> Self {
+    pub fn new(metrics: Metrics, host: Arc<dyn Host>, max_concurrent_requests: usize) -> Self {
         Self {
             metrics,
+            host,
             slots: Arc::new(Semaphore::new(max_concurrent_requests)),
         }
     }
@@ -63,7 +66,7 @@ async fn bounded(State(surface): State<Surface>, request: Request, next: Next) -
 
 /// Gives the request its ids, a span and a measurement.
 async fn observed(State(surface): State<Surface>, mut request: Request, next: Next) -> Response {
-    let request_id = format!("req_{}", Uuid::now_v7().simple());
+    let request_id = format!("req_{}", surface.host.new_id());
     let trace_id = trace_id(request.headers());
     let method = request.method().to_string();
     let route = request
@@ -139,6 +142,7 @@ impl Bound {
             tokio::time::sleep(drain).await;
         };
         tokio::select! {
+            biased;
             ended = async { serving.await } => ended.context("the HTTP server failed"),
             () = deadline => {
                 tracing::warn!("requests were still in flight when the drain time ended");

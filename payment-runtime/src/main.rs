@@ -9,9 +9,8 @@ use clap::{Parser, Subcommand};
 use contract::{Role, RuntimeConfig};
 use jiff::civil::Date;
 use payment_core::ChannelKind;
-use payment_runtime::payments::Payments;
 use payment_runtime::reconcile::Plan;
-use payment_runtime::roles::{self, Service};
+use payment_runtime::roles::{self, Parts, Service};
 use payment_runtime::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -41,6 +40,10 @@ enum Command {
     Migrate(File),
     /// Every serving role in one process
     All(File),
+    /// Print the OpenAPI document of the payment API (docs/openapi.json)
+    Openapi,
+    /// Print the error catalogue of the payment API (docs/errors.md)
+    Errors,
 }
 
 #[derive(clap::Args)]
@@ -102,6 +105,14 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::All(file) => serve(Role::All, &file.config).await,
         Command::Migrate(file) => roles::migrate(&read(&file.config)?).await,
         Command::Reconcile(reconcile) => run_reconcile(reconcile).await,
+        Command::Openapi => {
+            print!("{}", payment_runtime::api::document());
+            Ok(())
+        }
+        Command::Errors => {
+            print!("{}", payment_runtime::api::catalogue());
+            Ok(())
+        }
     }
 }
 
@@ -111,7 +122,7 @@ fn read(file: &Path) -> anyhow::Result<RuntimeConfig> {
     RuntimeConfig::parse(&text).with_context(|| format!("{} cannot be used", file.display()))
 }
 
-fn prepare(file: &Path) -> anyhow::Result<Arc<Payments>> {
+fn prepare(file: &Path) -> anyhow::Result<Arc<Parts>> {
     let config = read(file)?;
     // It names files with secrets and holds none.
     tracing::info!(config = serde_json::to_string(&config)?, "configuration");
@@ -119,10 +130,10 @@ fn prepare(file: &Path) -> anyhow::Result<Arc<Payments>> {
 }
 
 async fn serve(role: Role, file: &Path) -> anyhow::Result<()> {
-    let payments = prepare(file)?;
+    let parts = prepare(file)?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
-    Service::bind(role, payments).await?.run(stop).await
+    Service::bind(role, parts).await?.run(stop).await
 }
 
 fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {
@@ -145,13 +156,13 @@ async fn run_reconcile(arguments: Reconcile) -> anyhow::Result<()> {
         }
         return serve(Role::Reconcile, &arguments.file.config).await;
     }
-    let payments = prepare(&arguments.file.config)?;
+    let parts = prepare(&arguments.file.config)?;
     let mut plan = match arguments.date {
         Some(day) => Plan {
             days: vec![day],
-            ..Plan::last_days(&payments, 1)
+            ..Plan::last_days(&parts, 1)
         },
-        None => Plan::last_days(&payments, arguments.days.unwrap_or(1)),
+        None => Plan::last_days(&parts, arguments.days.unwrap_or(1)),
     };
     if let Some(kind) = arguments.channel {
         plan.channels.retain(|configured| *configured == kind);
@@ -160,7 +171,7 @@ async fn run_reconcile(arguments: Reconcile) -> anyhow::Result<()> {
         }
     }
     plan.dry_run = arguments.dry_run;
-    let summary = roles::reconcile_once(&payments, &plan).await?;
+    let summary = roles::reconcile_once(&parts, &plan).await?;
     println!("{}", serde_json::to_string(&summary)?);
     Ok(())
 }

@@ -16,7 +16,7 @@ use contract::Role;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use crate::payments::Payments;
+use crate::roles::Parts;
 
 /// How often dependencies are looked at.
 const CHECK_INTERVAL: Duration = Duration::from_secs(3);
@@ -25,7 +25,7 @@ const CHECK_TIMEOUT: Duration = Duration::from_secs(2);
 /// What the management port tells.
 pub struct Health {
     role: Role,
-    payments: Arc<Payments>,
+    parts: Arc<Parts>,
     database: AtomicBool,
     cache: AtomicBool,
     coordinator: AtomicBool,
@@ -33,10 +33,10 @@ pub struct Health {
 }
 
 impl Health {
-    pub fn new(role: Role, payments: Arc<Payments>) -> Arc<Self> {
+    pub fn new(role: Role, parts: Arc<Parts>) -> Arc<Self> {
         Arc::new(Self {
             role,
-            payments,
+            parts,
             database: AtomicBool::new(false),
             cache: AtomicBool::new(false),
             coordinator: AtomicBool::new(false),
@@ -65,17 +65,18 @@ impl Health {
                 Duration::from_millis(300)
             };
             tokio::select! {
-                () = tokio::time::sleep(pause) => {}
+                biased;
                 () = stop.cancelled() => {}
+                () = tokio::time::sleep(pause) => {}
             }
         }
     }
 
     async fn check(&self) {
-        let database = tokio::time::timeout(CHECK_TIMEOUT, self.payments.store.ping());
+        let database = tokio::time::timeout(CHECK_TIMEOUT, self.parts.payments.records.ping());
         let (database, cache, coordinator) =
             futures::join!(database, self.cache_answers(), self.coordinator_answers());
-        let metrics = &self.payments.metrics;
+        let metrics = &self.parts.payments.metrics;
         let database = matches!(database, Ok(Ok(())));
         self.database.store(database, Ordering::Relaxed);
         metrics.set_dependency("mysql", database);
@@ -90,14 +91,19 @@ impl Health {
     }
 
     async fn cache_answers(&self) -> Option<bool> {
-        match &self.payments.cache {
+        match &self.parts.payments.cache {
             Some(cache) => Some(cache.ping().await),
             None => None,
         }
     }
 
     async fn coordinator_answers(&self) -> Option<bool> {
-        let coordinator = self.payments.config.transaction_coordinator.as_ref()?;
+        let coordinator = self
+            .parts
+            .payments
+            .config
+            .transaction_coordinator
+            .as_ref()?;
         let address = (coordinator.host.as_str(), coordinator.port);
         let connect = tokio::net::TcpStream::connect(address);
         Some(matches!(
@@ -116,10 +122,10 @@ impl Health {
             );
         };
         add("mysql", &self.database);
-        if self.payments.cache.is_some() {
+        if self.parts.payments.cache.is_some() {
             add("redis", &self.cache);
         }
-        if self.payments.config.transaction_coordinator.is_some() {
+        if self.parts.payments.config.transaction_coordinator.is_some() {
             add("transactionCoordinator", &self.coordinator);
         }
         json!({"status": status(self.ready()), "components": components})
@@ -182,12 +188,12 @@ async fn info(State(health): State<Arc<Health>>) -> Json<Value> {
         "name": env!("CARGO_PKG_NAME"),
         "version": env!("CARGO_PKG_VERSION"),
         "role": health.role.name(),
-        "system": health.payments.config.system,
+        "system": health.parts.payments.config.system,
     }))
 }
 
 async fn metric_names(State(health): State<Arc<Health>>) -> Json<Value> {
-    let text = health.payments.metrics.exposition();
+    let text = health.parts.payments.metrics.exposition();
     let names: Vec<&str> = text
         .lines()
         .filter_map(|line| line.strip_prefix("# TYPE "))
@@ -198,10 +204,10 @@ async fn metric_names(State(health): State<Arc<Health>>) -> Json<Value> {
 
 async fn prometheus(State(health): State<Arc<Health>>) -> Response {
     const OPEN_METRICS: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
-    crate::reconcile::refresh_metrics(&health.payments, health.role).await;
+    crate::reconcile::refresh_metrics(&health.parts, health.role).await;
     (
         [(header::CONTENT_TYPE, OPEN_METRICS)],
-        health.payments.metrics.exposition(),
+        health.parts.payments.metrics.exposition(),
     )
         .into_response()
 }

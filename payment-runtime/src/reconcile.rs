@@ -25,8 +25,9 @@ use serde_json::{Value, json};
 
 use crate::api::Problem;
 use crate::clock;
-use crate::payments::Payments;
-use crate::store::{NewRun, PaymentRecord};
+use crate::records::PaymentRecord;
+use crate::roles::Parts;
+use crate::store::NewRun;
 
 /// Which bills a run compares.
 #[derive(Clone, Debug)]
@@ -39,29 +40,29 @@ pub struct Plan {
 
 impl Plan {
     /// The last `days` finished days of every configured channel.
-    pub fn last_days(payments: &Payments, days: u32) -> Self {
+    pub fn last_days(parts: &Parts, days: u32) -> Self {
         let today = clock::bill_day(clock::now());
         let days = (1..=i64::from(days))
             .rev()
             .filter_map(|n| today.checked_sub(n.days()).ok());
         Self {
             days: days.collect(),
-            channels: payments.kinds(),
+            channels: parts.payments.channels.kinds(),
             dry_run: false,
         }
     }
 }
 
 /// Compares every bill of the plan; one that fails does not keep the others from being compared.
-pub async fn run(payments: &Arc<Payments>, plan: &Plan) -> anyhow::Result<RunSummary> {
-    let limit = Duration::from_millis(payments.config.reconciliation.timeout_milliseconds);
-    let summary = tokio::time::timeout(limit, run_all(payments, plan));
+pub async fn run(parts: &Parts, plan: &Plan) -> anyhow::Result<RunSummary> {
+    let limit = Duration::from_millis(parts.payments.config.reconciliation.timeout_milliseconds);
+    let summary = tokio::time::timeout(limit, run_all(parts, plan));
     summary
         .await
         .context("the run took longer than its time-out; run it again for fewer days")?
 }
 
-async fn run_all(payments: &Arc<Payments>, plan: &Plan) -> anyhow::Result<RunSummary> {
+async fn run_all(parts: &Parts, plan: &Plan) -> anyhow::Result<RunSummary> {
     let (mut matched, mut pending, mut failed) = (0, 0, Vec::new());
     println!(
         "{:<12}{:<8}{:>8}{:>9}{:>13}{:>16}",
@@ -72,7 +73,7 @@ async fn run_all(payments: &Arc<Payments>, plan: &Plan) -> anyhow::Result<RunSum
         .iter()
         .flat_map(|day| plan.channels.iter().map(move |k| (*day, *k)))
     {
-        match one_bill(payments, kind, day, plan.dry_run).await {
+        match one_bill(parts, kind, day, plan.dry_run).await {
             Ok(Some(run)) => {
                 matched += run.matched;
                 println!("{}", line(&run));
@@ -87,7 +88,7 @@ async fn run_all(payments: &Arc<Payments>, plan: &Plan) -> anyhow::Result<RunSum
             }
         }
     }
-    let counts = payments.store.difference_counts().await?;
+    let counts = parts.store.difference_counts().await?;
     let open_differences = counts.iter().map(|open| open.count).sum();
     if !failed.is_empty() {
         bail!(
@@ -136,15 +137,22 @@ fn line(run: &NewRun) -> String {
     text
 }
 
+/// The bill of one day, measured like every channel call.
+async fn bill(parts: &Parts, kind: ChannelKind, day: Date) -> anyhow::Result<Outcome<Bill>> {
+    let channel = parts.channels.get(kind).context("not configured")?;
+    let call = channel.bill(day, clock::now());
+    Ok(parts.payments.measured(kind, "bill", call).await)
+}
+
 /// Compares one bill. `None`: the channel has not made it yet.
 async fn one_bill(
-    payments: &Arc<Payments>,
+    parts: &Parts,
     kind: ChannelKind,
     day: Date,
     dry_run: bool,
 ) -> anyhow::Result<Option<NewRun>> {
     let started_at = clock::now();
-    let rows = match payments.bill(kind, day).await? {
+    let rows = match bill(parts, kind, day).await? {
         Outcome::Done(Bill::Rows(rows)) => rows,
         Outcome::Done(Bill::NotReady) => return Ok(None),
         Outcome::Refused(refusal) => bail!("refused: {}: {}", refusal.code, refusal.message),
@@ -156,8 +164,8 @@ async fn one_bill(
         .iter()
         .map(|row| row.channel_order_no.clone())
         .collect();
-    let batch = payments.config.reconciliation.batch_size;
-    let ours = payments
+    let batch = parts.payments.config.reconciliation.batch_size;
+    let ours = parts
         .store
         .payments_for_bill(kind, day, &numbers, batch)
         .await?;
@@ -184,7 +192,7 @@ async fn one_bill(
     }
     run.finished_at = clock::now();
     if !dry_run {
-        payments.store.store_run(&run).await?;
+        parts.store.store_run(&run).await?;
     }
     Ok(Some(run))
 }
@@ -223,27 +231,27 @@ pub fn leave_summary(summary: &RunSummary) {
 }
 
 /// Reads the gauges of open differences from the database, where this role shows them.
-pub async fn refresh_metrics(payments: &Payments, role: Role) {
+pub async fn refresh_metrics(parts: &Parts, role: Role) {
     if !matches!(role, Role::Reconcile | Role::All) {
         return;
     }
-    if let Ok(counts) = payments.store.difference_counts().await {
+    if let Ok(counts) = parts.store.difference_counts().await {
         let counts = counts
             .into_iter()
             .map(|open| (open.channel, open.class, open.count));
-        payments.metrics.set_differences(counts);
+        parts.payments.metrics.set_differences(counts);
     }
-    for (channel, at) in payments.store.last_runs().await.unwrap_or_default() {
-        payments.metrics.set_reconciled_at(channel, at);
+    for (channel, at) in parts.store.last_runs().await.unwrap_or_default() {
+        parts.payments.metrics.set_reconciled_at(channel, at);
     }
 }
 
 /// The routes of the reconciliation service.
-pub fn router(payments: Arc<Payments>) -> Router {
+pub fn router(parts: Arc<Parts>) -> Router {
     Router::new()
         .route("/api/reconciliation/runs", get(runs))
         .route("/api/reconciliation/differences", get(differences))
-        .with_state(payments)
+        .with_state(parts)
 }
 
 #[derive(Deserialize)]
@@ -256,11 +264,11 @@ struct PageQuery {
 const PAGE_MAX: u32 = 200;
 
 async fn runs(
-    State(payments): State<Arc<Payments>>,
+    State(parts): State<Arc<Parts>>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Value>, Problem> {
     let limit = page.limit.unwrap_or(50).clamp(1, PAGE_MAX);
-    let runs = payments.store.runs(limit).await?;
+    let runs = parts.store.runs(limit).await?;
     let data: Vec<Value> = runs
         .iter()
         .map(|run| {
@@ -275,11 +283,11 @@ async fn runs(
 }
 
 async fn differences(
-    State(payments): State<Arc<Payments>>,
+    State(parts): State<Arc<Parts>>,
     Query(page): Query<PageQuery>,
 ) -> Result<Json<Value>, Problem> {
     let limit = page.limit.unwrap_or(50).clamp(1, PAGE_MAX);
-    let open = payments
+    let open = parts
         .store
         .open_differences(page.cursor.unwrap_or(0), limit)
         .await?;

@@ -5,36 +5,53 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use axum::Router;
-use channels::Reload;
+use channels::{CertificateRefresh, Channels, Reload};
 use contract::{Role, RuntimeConfig};
 use tokio_util::sync::CancellationToken;
 
 use crate::cache::Cache;
 use crate::http::{Bound, Surface};
 use crate::management::{self, Health};
+use crate::outside::System;
 use crate::payments::Payments;
+use crate::ports::{OrderCache, Records as _};
 use crate::reconcile::{self, Plan};
 use crate::store::Store;
 use crate::telemetry::Metrics;
 use crate::{api, callback, worker};
 
+/// What a process is made of.
+pub struct Parts {
+    pub payments: Arc<Payments>,
+    /// The database itself, for what is not a payment's business: its schema and its reports.
+    pub store: Store,
+    /// The channels themselves, for bills and for keys that change.
+    pub channels: Arc<Channels>,
+}
+
 /// Builds what every role works with; nothing is connected yet.
-pub fn prepare(config: RuntimeConfig) -> anyhow::Result<Arc<Payments>> {
+pub fn prepare(config: RuntimeConfig) -> anyhow::Result<Arc<Parts>> {
     let store = Store::new(&config.mysql)?;
     let window = config.payment.idempotency_window_seconds;
-    let cache = config
-        .redis
-        .as_ref()
-        .map(|redis| Cache::new(redis, window))
-        .transpose()?;
-    let channels = channels::Channels::load(&config.channels)
-        .context("the channels' credentials cannot be used")?;
-    Ok(Arc::new(Payments {
+    let cache = match &config.redis {
+        Some(redis) => Some(Arc::new(Cache::new(redis, window)?) as Arc<dyn OrderCache>),
+        None => None,
+    };
+    let channels =
+        Channels::load(&config.channels).context("the channels' credentials cannot be used")?;
+    let channels = Arc::new(channels);
+    let payments = Payments {
         config,
-        store,
+        records: Arc::new(store.clone()),
         cache,
-        channels,
+        channels: channels.clone(),
+        host: Arc::new(System),
         metrics: Metrics::new(),
+    };
+    Ok(Arc::new(Parts {
+        payments: Arc::new(payments),
+        store,
+        channels,
     }))
 }
 
@@ -69,14 +86,15 @@ async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
 }
 
 /// One reconciliation run.
-pub async fn reconcile_once(
-    payments: &Arc<Payments>,
-    plan: &Plan,
-) -> anyhow::Result<contract::RunSummary> {
-    wait_for_database(&payments.store).await?;
-    let summary = reconcile::run(payments, plan).await?;
+pub async fn reconcile_once(parts: &Parts, plan: &Plan) -> anyhow::Result<contract::RunSummary> {
+    wait_for_database(&parts.store).await?;
+    parts
+        .channels
+        .refresh_certificates(crate::clock::now())
+        .await;
+    let summary = reconcile::run(parts, plan).await?;
     reconcile::leave_summary(&summary);
-    payments.store.close().await;
+    parts.store.close().await;
     Ok(summary)
 }
 
@@ -91,7 +109,7 @@ pub struct Addresses {
 pub struct Service {
     pub addresses: Addresses,
     role: Role,
-    payments: Arc<Payments>,
+    parts: Arc<Parts>,
     health: Arc<Health>,
     http: Bound,
     management: Bound,
@@ -99,15 +117,16 @@ pub struct Service {
 
 impl Service {
     /// Binds the role's ports. `all` migrates first: nobody else does it for a lone process.
-    pub async fn bind(role: Role, payments: Arc<Payments>) -> anyhow::Result<Self> {
+    pub async fn bind(role: Role, parts: Arc<Parts>) -> anyhow::Result<Self> {
         if role == Role::All {
-            wait_for_database(&payments.store).await?;
-            payments.store.migrate().await?;
+            wait_for_database(&parts.store).await?;
+            parts.store.migrate().await?;
         }
-        let health = Health::new(role, payments.clone());
+        let payments = &parts.payments;
+        let health = Health::new(role, parts.clone());
         let limit = payments.config.payment.max_concurrent_requests;
-        let surface = Surface::new(payments.metrics.clone(), limit);
-        let routes = routes(role, &payments).fallback(api::no_such_route);
+        let surface = Surface::new(payments.metrics.clone(), payments.host.clone(), limit);
+        let routes = routes(role, &parts).fallback(api::no_such_route);
         let http = Bound::new(&payments.config.listen.http, surface.wrap(routes)).await?;
         let routes = management::router(health.clone());
         let management = Bound::new(&payments.config.listen.management, routes).await?;
@@ -118,7 +137,7 @@ impl Service {
         Ok(Self {
             addresses,
             role,
-            payments,
+            parts,
             health,
             http,
             management,
@@ -128,13 +147,13 @@ impl Service {
     /// Serves until `stop`: then readiness goes off, requests in flight finish, and what asks the
     /// channels ends before the database connection does.
     pub async fn run(self, stop: CancellationToken) -> anyhow::Result<()> {
-        let shutdown = self.payments.config.shutdown.clone();
+        let shutdown = self.parts.payments.config.shutdown.clone();
         let drain = Duration::from_secs(shutdown.drain_seconds);
         let (close_listener, end) = (CancellationToken::new(), CancellationToken::new());
         let watch = tokio::spawn(self.health.clone().watch(end.clone()));
         let management = tokio::spawn(self.management.serve(end.clone(), Duration::from_secs(1)));
-        let work = tokio::spawn(work(self.role, self.payments.clone(), stop.clone()));
-        let reload = tokio::spawn(reload_keys(self.payments.clone(), stop.clone()));
+        let work = tokio::spawn(work(self.role, self.parts.payments.clone(), stop.clone()));
+        let reload = tokio::spawn(reload_keys(self.parts.channels.clone(), stop.clone()));
         let http = tokio::spawn(self.http.serve(close_listener.clone(), drain));
         tracing::info!(
             role = %self.role, http = %self.addresses.http,
@@ -152,21 +171,22 @@ impl Service {
         }
         end.cancel();
         let _ = tokio::join!(watch, management, reload);
-        self.payments.store.close().await;
+        self.parts.store.close().await;
         tracing::info!("stopped");
         Ok(())
     }
 }
 
-fn routes(role: Role, payments: &Arc<Payments>) -> Router {
+fn routes(role: Role, parts: &Arc<Parts>) -> Router {
+    let payments = &parts.payments;
     match role {
         Role::Api => api::router(payments.clone()),
         Role::Callback => callback::router(payments.clone()),
-        Role::Reconcile => reconcile::router(payments.clone()),
+        Role::Reconcile => reconcile::router(parts.clone()),
         Role::Worker | Role::Migrate => Router::new(),
         Role::All => api::router(payments.clone())
             .merge(callback::router(payments.clone()))
-            .merge(reconcile::router(payments.clone())),
+            .merge(reconcile::router(parts.clone())),
     }
 }
 
@@ -176,16 +196,17 @@ async fn work(role: Role, payments: Arc<Payments>, stop: CancellationToken) {
     }
 }
 
-/// Rotated channel keys take effect without a restart.
-async fn reload_keys(payments: Arc<Payments>, stop: CancellationToken) {
+/// Rotated channel keys and certificates take effect without a restart.
+async fn reload_keys(channels: Arc<Channels>, stop: CancellationToken) {
     const INTERVAL: Duration = Duration::from_secs(5);
     let mut failing = false;
-    loop {
-        tokio::select! {
-            () = tokio::time::sleep(INTERVAL) => {}
-            () = stop.cancelled() => return,
+    while !stop.is_cancelled() {
+        if let CertificateRefresh::Failed(why) =
+            channels.refresh_certificates(crate::clock::now()).await
+        {
+            tracing::warn!(%why, "platform certificates cannot be refreshed; the known ones stay");
         }
-        match payments.channels.reload(crate::clock::now()) {
+        match channels.reload(crate::clock::now()) {
             Reload::Reloaded => {
                 failing = false;
                 tracing::info!("new channel keys are in use");
@@ -196,6 +217,11 @@ async fn reload_keys(payments: Arc<Payments>, stop: CancellationToken) {
                 tracing::warn!(error, "new channel keys cannot be used; the old ones stay");
             }
             Reload::NotDue | Reload::Unchanged | Reload::Failed(_) => {}
+        }
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => {}
+            () = tokio::time::sleep(INTERVAL) => {}
         }
     }
 }

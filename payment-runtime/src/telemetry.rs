@@ -6,7 +6,7 @@
 use std::time::Duration;
 
 use contract::metrics as names;
-use payment_core::{ChannelKind, PaymentState};
+use payment_core::{ChannelKind, PaymentState, RefundState};
 use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
@@ -14,6 +14,8 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
+
+use crate::records::OpenCounts;
 
 /// Sets up logging for the process. The filter is `info` unless `RUST_LOG` says otherwise.
 pub fn init_logs() {
@@ -51,6 +53,9 @@ pub struct Metrics {
     reconciled_at: Family<Labels, Gauge>,
     dependency_up: Family<Labels, Gauge>,
     open_payments: Family<Labels, Gauge>,
+    refunds: Family<Labels, Counter>,
+    open_refunds: Family<Labels, Gauge>,
+    stuck_refunds: Gauge,
     registry: std::sync::Arc<Registry>,
 }
 
@@ -77,6 +82,9 @@ impl Metrics {
         let reconciled_at = Family::default();
         let dependency_up = Family::default();
         let open_payments = Family::default();
+        let refunds = Family::default();
+        let open_refunds = Family::default();
+        let stuck_refunds = Gauge::default();
         let mut r = Registry::default();
         r.register(
             counter_name(names::PAYMENTS),
@@ -128,6 +136,21 @@ impl Metrics {
             "Payments whose outcome is open",
             Clone::clone(&open_payments),
         );
+        r.register(
+            counter_name(names::REFUNDS),
+            "States that refunds entered",
+            Clone::clone(&refunds),
+        );
+        r.register(
+            names::OPEN_REFUNDS,
+            "Refunds whose outcome is open",
+            Clone::clone(&open_refunds),
+        );
+        r.register(
+            names::STUCK_REFUNDS,
+            "Refunds stuck at the channel until a person acts there",
+            stuck_refunds.clone(),
+        );
         Self {
             payments,
             api_duration,
@@ -139,6 +162,9 @@ impl Metrics {
             reconciled_at,
             dependency_up,
             open_payments,
+            refunds,
+            open_refunds,
+            stuck_refunds,
             registry: std::sync::Arc::new(r),
         }
     }
@@ -216,14 +242,21 @@ impl Metrics {
         self.dependency_up.get_or_create(&labels).set(i64::from(up));
     }
 
-    pub fn set_open_payments(&self, counts: impl IntoIterator<Item = (PaymentState, u64)>) {
-        self.open_payments.clear();
-        for (state, count) in counts {
-            let labels = vec![("state", state.as_str().to_owned())];
-            self.open_payments
-                .get_or_create(&labels)
-                .set(i64::try_from(count).unwrap_or(i64::MAX));
-        }
+    pub fn refund_entered(&self, channel: ChannelKind, state: RefundState) {
+        let outcome = state.as_str().to_lowercase();
+        self.refunds
+            .get_or_create(&vec![("channel", name(channel)), ("outcome", outcome)])
+            .inc();
+    }
+
+    /// Replaces what is known about open payments and refunds.
+    pub fn set_open(&self, counts: &OpenCounts) {
+        let payments = counts.payments.iter().map(|(s, n)| (s.as_str(), *n));
+        set_by_state(&self.open_payments, payments);
+        let refunds = counts.refunds.iter().map(|(s, n)| (s.as_str(), *n));
+        set_by_state(&self.open_refunds, refunds);
+        self.stuck_refunds
+            .set(i64::try_from(counts.refunds_needing_attention).unwrap_or(i64::MAX));
     }
 
     /// The text that Prometheus scrapes.
@@ -232,6 +265,19 @@ impl Metrics {
         // Writing into a String cannot fail.
         let _ = encode(&mut text, &self.registry);
         text
+    }
+}
+
+fn set_by_state(
+    gauges: &Family<Labels, Gauge>,
+    counts: impl IntoIterator<Item = (&'static str, u64)>,
+) {
+    gauges.clear();
+    for (state, count) in counts {
+        let labels = vec![("state", state.to_owned())];
+        gauges
+            .get_or_create(&labels)
+            .set(i64::try_from(count).unwrap_or(i64::MAX));
     }
 }
 

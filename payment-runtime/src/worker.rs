@@ -1,5 +1,5 @@
-//! The worker: asks the channels about payments whose outcome is open and processes callbacks
-//! that were kept.
+//! The worker: asks the channels about payments and refunds whose outcome is open, deals with
+//! late money, and processes callbacks that were kept.
 //!
 //! Guarantees: any number of replicas share the work through leases; a crash at any point costs a
 //! lease, never a payment; channel calls in flight are bounded.
@@ -7,63 +7,76 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use channels::{OrderState, OrderStatus};
 use futures::StreamExt as _;
-use payment_core::Source;
+use jiff::Timestamp;
+use payment_core::guards::holds;
+use payment_core::{Guard, PaymentState};
 use tokio_util::sync::CancellationToken;
 
-use crate::clock;
-use crate::payments::{PayError, Payments, after, next_question};
-use crate::store::{InboxEntry, PaymentRecord};
+use crate::payments::{PayError, Payments};
+use crate::records::{NextLook, PaymentRecord, RefundRecord, after};
 
-/// Callbacks for payments that we do not have are kept this often, each time later: the last
-/// time is about three days after the first.
-const INBOX_ATTEMPTS_MAX: u32 = 12;
+/// How long an answer is kept under its Idempotency-Key.
+pub const KEYS_KEPT: Duration = Duration::from_hours(7 * 24);
+/// How often the counts for the metrics are taken and old keys are forgotten.
+const HOUSEKEEPING_INTERVAL: Duration = Duration::from_secs(15);
+const PURGE_BATCH: u32 = 1000;
 
 /// Works until `stop`.
 pub async fn run(payments: Arc<Payments>, stop: CancellationToken) {
     let pause = Duration::from_millis(payments.config.worker.poll_interval_milliseconds);
+    let mut housekeeping_at = payments.now();
     while !stop.is_cancelled() {
         let busy = round(&payments).await;
+        if payments.now() >= housekeeping_at {
+            housekeeping_at = after(payments.now(), HOUSEKEEPING_INTERVAL);
+            housekeeping(&payments).await;
+        }
         if busy {
             continue;
         }
         tokio::select! {
-            () = tokio::time::sleep(pause) => {}
+            biased;
             () = stop.cancelled() => {}
+            () = tokio::time::sleep(pause) => {}
         }
     }
 }
 
 /// One look at the queues. True: there may be more.
 async fn round(payments: &Payments) -> bool {
-    let callbacks = callbacks_round(payments)
-        .await
-        .unwrap_or_else(|error| complain(&error));
-    let questions = questions_round(payments)
-        .await
-        .unwrap_or_else(|error| complain(&error));
-    if let Ok(counts) = payments.store.open_counts().await {
-        payments
-            .metrics
-            .set_open_payments(counts.into_iter().map(|c| (c.status, c.count)));
-    }
-    callbacks || questions
+    let callbacks = callbacks_round(payments).await.unwrap_or_else(complain);
+    let questions = questions_round(payments).await.unwrap_or_else(complain);
+    let refunds = refunds_round(payments).await.unwrap_or_else(complain);
+    callbacks || questions || refunds
 }
 
-fn complain(error: &PayError) -> bool {
-    tracing::warn!(
-        error = error as &dyn std::error::Error,
-        "the queue could not be read"
-    );
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape unwrap_or_else wants"
+)]
+fn complain(error: PayError) -> bool {
+    let error = &error as &dyn std::error::Error;
+    tracing::warn!(error, "the queue could not be read");
     false
+}
+
+async fn housekeeping(payments: &Payments) {
+    if let Ok(counts) = payments.records.open_counts().await {
+        payments.metrics.set_open(&counts);
+    }
+    let before = payments.now() - KEYS_KEPT;
+    if let Err(error) = payments.records.purge_requests(before, PURGE_BATCH).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "old keys could not be forgotten");
+    }
 }
 
 async fn questions_round(payments: &Payments) -> Result<bool, PayError> {
     let config = &payments.config.worker;
     let due = payments
-        .store
-        .claim_due(clock::now(), config.lease_seconds, config.batch_size)
+        .records
+        .claim_due(payments.now(), config.lease_seconds, config.batch_size)
         .await?;
     let full = due.len() == config.batch_size as usize;
     futures::stream::iter(due)
@@ -74,105 +87,98 @@ async fn questions_round(payments: &Payments) -> Result<bool, PayError> {
 
 async fn question(payments: &Payments, payment: PaymentRecord) {
     let payment_no = payment.payment_no.clone();
-    let next = next_question(&payment, clock::now());
-    if let Err(error) = payments.ask(payment).await {
-        tracing::warn!(
-            payment_no,
-            error = &error as &dyn std::error::Error,
-            "asking failed"
-        );
+    let later = NextLook::At(payments.next_question(&payment));
+    let next = match look_into(payments, payment, later).await {
+        Ok(next) => next,
+        Err(error) => {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(payment_no, error, "asking failed");
+            later
+        }
+    };
+    released(payments.records.release(&payment_no, next).await);
+}
+
+/// Does what the payment's state asks for, and says when to look again: `later` while it stays as
+/// it is.
+async fn look_into(
+    payments: &Payments,
+    payment: PaymentRecord,
+    later: NextLook,
+) -> Result<NextLook, PayError> {
+    match payment.status {
+        PaymentState::PaidAfterClose => {
+            payments.settle_late(payment).await?;
+            Ok(later)
+        }
+        PaymentState::Unknown if !holds(Guard::UnknownIsAsked) => Ok(later),
+        PaymentState::Closed | PaymentState::Failed => {
+            let asked = payments.ask_once_more(payment).await?;
+            Ok(match (asked.answered, asked.payment.status.was_charged()) {
+                (true, false) => NextLook::Never,
+                (true, true) => NextLook::AsRecorded,
+                (false, _) => later,
+            })
+        }
+        _ => {
+            let asked = payments.ask(payment).await?;
+            Ok(if asked.payment.status.is_open() {
+                later
+            } else {
+                NextLook::AsRecorded
+            })
+        }
     }
-    if let Err(error) = payments.store.release(&payment_no, next).await {
+}
+
+async fn refunds_round(payments: &Payments) -> Result<bool, PayError> {
+    let config = &payments.config.worker;
+    let due = payments
+        .records
+        .claim_due_refunds(payments.now(), config.lease_seconds, config.batch_size)
+        .await?;
+    let full = due.len() == config.batch_size as usize;
+    futures::stream::iter(due)
+        .for_each_concurrent(config.concurrency, |refund| {
+            refund_question(payments, refund)
+        })
+        .await;
+    Ok(full)
+}
+
+async fn refund_question(payments: &Payments, refund: RefundRecord) {
+    let (payment_no, refund_no) = (refund.payment_no.clone(), refund.refund_no.clone());
+    let next: Timestamp = after(payments.now(), payments.pause_before(refund.question_count));
+    if let Err(error) = payments.ask_refund(refund).await {
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(payment_no, refund_no, error, "asking about a refund failed");
+    }
+    let records = &payments.records;
+    released(records.release_refund(&payment_no, &refund_no, next).await);
+}
+
+fn released(result: Result<(), crate::ports::StoreError>) {
+    if let Err(error) = result {
         // The lease ends by itself.
-        tracing::warn!(
-            payment_no,
-            error = &error as &dyn std::error::Error,
-            "release failed"
-        );
+        let error = &error as &dyn std::error::Error;
+        tracing::warn!(error, "a lease could not be given back");
     }
 }
 
 async fn callbacks_round(payments: &Payments) -> Result<bool, PayError> {
     let config = &payments.config.worker;
-    let now = clock::now();
+    let now = payments.now();
     let again_at = after(now, Duration::from_secs(config.lease_seconds));
     let entries = payments
-        .store
+        .records
         .claim_callbacks(now, again_at, config.batch_size)
         .await?;
     let full = entries.len() == config.batch_size as usize;
     for entry in entries {
-        process(payments, &entry).await?;
+        if let Err(error) = payments.process(&entry).await {
+            let error = &error as &dyn std::error::Error;
+            tracing::warn!(entry = entry.id, error, "a callback has to wait");
+        }
     }
     Ok(full)
-}
-
-/// Applies a kept callback to its payment. One that came before its payment waits for it.
-pub async fn process(payments: &Payments, entry: &InboxEntry) -> Result<(), PayError> {
-    let payment = payments
-        .store
-        .payment_of_channel_order(&entry.channel_order_no)
-        .await?;
-    let Some(payment) = payment.filter(|payment| payment.channel == entry.channel) else {
-        return postpone(payments, entry).await;
-    };
-    let status = OrderStatus {
-        state: observed_state(&entry.observed),
-        transaction_id: Some(entry.transaction_id.clone()),
-        amount: Some(entry.amount),
-        paid_at: entry.paid_at,
-    };
-    let applied = payments
-        .apply_status(&payment, &status, Source::Callback)
-        .await?;
-    let outcome = match applied.decision {
-        payment_core::Decision::Move(_) => "moved",
-        payment_core::Decision::Keep => "kept",
-        payment_core::Decision::Reject(why) => why.as_str(),
-    };
-    payments
-        .store
-        .settle_callback(entry.id, outcome, None)
-        .await?;
-    Ok(())
-}
-
-async fn postpone(payments: &Payments, entry: &InboxEntry) -> Result<(), PayError> {
-    let number = &entry.channel_order_no;
-    if entry.attempts >= INBOX_ATTEMPTS_MAX {
-        tracing::error!(channel = %entry.channel, number, "a callback names an order we do not have");
-        payments
-            .store
-            .settle_callback(entry.id, "no-such-payment", None)
-            .await?;
-        return Ok(());
-    }
-    let pause = Duration::from_secs(30) * 2_u32.saturating_pow(entry.attempts.min(12));
-    let again_at = Some(after(clock::now(), pause));
-    payments
-        .store
-        .settle_callback(entry.id, "waiting-for-payment", again_at)
-        .await?;
-    Ok(())
-}
-
-/// How an order state is written into the inbox, and read back.
-pub const fn observed_name(state: OrderState) -> &'static str {
-    match state {
-        OrderState::NotFound => "NOT_FOUND",
-        OrderState::NotPaid => "NOT_PAID",
-        OrderState::Paid => "PAID",
-        OrderState::Closed => "CLOSED",
-        OrderState::Refunded => "REFUNDED",
-    }
-}
-
-fn observed_state(name: &str) -> OrderState {
-    match name {
-        "PAID" => OrderState::Paid,
-        "CLOSED" => OrderState::Closed,
-        "REFUNDED" => OrderState::Refunded,
-        "NOT_PAID" => OrderState::NotPaid,
-        _ => OrderState::NotFound,
-    }
 }

@@ -1,7 +1,8 @@
-//! The trade bill: its URL, valid for 30 seconds and unsigned, and the file, a ZIP with two CSVs,
-//! names and contents in GBK. No hash is published: the footer's totals are the check.
+//! Bills: their URL, valid for 30 seconds and unsigned, and the file, a ZIP with two CSVs, names
+//! and contents in GBK. No hash is published: the footer's totals are the check. This is the trade
+//! bill's text; `account_bill` has the other's.
 //!
-//! Not here: signcustomer bills, monthly bills.
+//! Not here: monthly bills.
 
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -10,13 +11,13 @@ use jiff::civil::Date;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::{CONTENT_TYPE, Failure, Input, SELLER_ID, archive, success};
-use crate::bills::{self, BillFaults};
+use super::{CONTENT_TYPE, Failure, Input, account_bill, archive, success};
+use crate::bills::{self, BillFaults, NoBill};
 use crate::book::DayEntry;
-use crate::clock::{BillReadiness, bill_readiness, parse_day, parse_plain, plain};
+use crate::clock::{parse_day, plain};
 use crate::faults::Fault;
 use crate::money::{alipay_fee, yuan};
-use crate::{Channel, Simulator, clock};
+use crate::{Simulator, clock};
 
 pub(crate) const BILL_PATH: &str = "/downloadBillFile.resource";
 const URL_SECONDS: i64 = 30;
@@ -33,35 +34,49 @@ pub(crate) struct DownloadQuery {
     token: String,
 }
 
-pub(super) fn url(input: &Input<'_>) -> Result<Value, Failure> {
-    let simulator = input.simulator;
-    match input.text("bill_type") {
-        Some("trade") => {}
-        Some("signcustomer") => {
-            return Err(Failure::business("TYPE_NOT_SUPPORTED", "账单类型不支持"));
-        }
-        _ => {
-            return Err(Failure::business(
-                "INVAILID_ARGUMENTS",
-                "入参不合法：bill_type",
-            ));
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    Trade,
+    Account,
+}
+
+impl Kind {
+    fn parse(name: &str) -> Option<Self> {
+        [Self::Trade, Self::Account]
+            .into_iter()
+            .find(|kind| kind.name() == name)
+    }
+
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Trade => "trade",
+            Self::Account => "signcustomer",
         }
     }
+
+    /// What its files are called.
+    const fn title(self) -> &'static str {
+        match self {
+            Self::Trade => "业务明细",
+            Self::Account => "账务明细",
+        }
+    }
+}
+
+pub(super) fn url(input: &Input<'_>) -> Result<Value, Failure> {
+    let simulator = input.simulator;
+    let kind = input.text("bill_type").and_then(Kind::parse);
+    let wrong_kind = || Failure::business("INVAILID_ARGUMENTS", "入参不合法：bill_type");
+    let kind = kind.ok_or_else(wrong_kind)?;
     let day = input.text("bill_date").and_then(parse_day);
     let wrong_date = || Failure::business("INVAILID_ARGUMENTS", "入参不合法：bill_date");
     let day = day.ok_or_else(wrong_date)?;
-    let readiness = bill_readiness(day, simulator.clock.calendar());
-    if readiness == BillReadiness::DayNotOver {
-        return Err(wrong_date());
-    }
-    if input.strikes(Fault::BillNotReady) || readiness == BillReadiness::Creating {
-        return Err(Failure::business("BILL_NOT_EXIST", "账单不存在"));
-    }
-    let faults = BillFaults::draw(simulator, &input.site);
-    let mut rows = simulator.book(Channel::Alipay).day(day);
-    let noon = parse_plain(&format!("{day} 12:00:00")).unwrap_or(Timestamp::MIN);
-    faults.apply_to_rows(&mut rows, Channel::Alipay, noon);
-    let (name, bytes) = archive(day, &rows, clock::now(), &faults)?;
+    let (rows, faults) = bills::rows(simulator, &input.site, day).map_err(|none| match none {
+        NoBill::DayNotOver => wrong_date(),
+        NoBill::Creating => Failure::business("BILL_NOT_EXIST", "账单不存在"),
+    })?;
+    let pid = &simulator.keys.alipay.seller_id;
+    let (name, bytes) = archive(kind, pid, day, &rows, &faults)?;
     let seconds = if faults.has(Fault::ExpiredBillUrl) {
         -1
     } else {
@@ -69,7 +84,8 @@ pub(super) fn url(input: &Input<'_>) -> Result<Value, Failure> {
     };
     let token = bills::keep(simulator, bytes, name, false, seconds);
     let base = &input.base_url;
-    let query = format!("bizType=trade&userId={SELLER_ID}0156&fileType=csv.zip&bizDates={day}");
+    let kind = kind.name();
+    let query = format!("bizType={kind}&userId={pid}0156&fileType=csv.zip&bizDates={day}");
     let mut node = json!({"bill_download_url": format!("{base}{BILL_PATH}?{query}&token={token}")});
     if rows.is_empty() {
         node["bill_file_code"] = "EMPTY_DATA_WITH_BILL_FILE".into();
@@ -98,34 +114,30 @@ pub(super) fn download(simulator: &Simulator, query: &DownloadQuery) -> Response
 }
 
 fn archive(
+    kind: Kind,
+    pid: &str,
     day: Date,
     rows: &[DayEntry],
-    now: Timestamp,
     faults: &BillFaults,
 ) -> Result<(String, Vec<u8>), Failure> {
-    let stem = format!("{SELLER_ID}0156_{}", day.strftime("%Y%m%d"));
-    let totals = Totals::of(rows);
-    let shown = if faults.has(Fault::BillWrongHash) {
-        Totals {
-            paid: totals.paid + 1,
-            ..totals
-        }
-    } else {
-        totals
+    let stem = format!("{pid}0156_{}", day.strftime("%Y%m%d"));
+    let (now, wrong) = (clock::now(), faults.has(Fault::BillWrongHash));
+    let (detail, summary) = match kind {
+        Kind::Trade => texts(pid, day, rows, now, wrong),
+        Kind::Account => account_bill::texts(pid, day, rows, now, wrong),
     };
-    let mut detail = gbk(&detail(day, rows, &shown, now));
+    let mut detail = gbk(&detail);
     if faults.has(Fault::BillTruncated) {
         detail.truncate(detail.len() / 2);
     }
-    let summary = gbk(&summary(day, &totals, now));
     let entries = [
         archive::Entry {
-            name: gbk(&format!("{stem}_业务明细.csv")),
+            name: gbk(&format!("{stem}_{}.csv", kind.title())),
             contents: detail,
         },
         archive::Entry {
-            name: gbk(&format!("{stem}_业务明细(汇总).csv")),
-            contents: summary,
+            name: gbk(&format!("{stem}_{}(汇总).csv", kind.title())),
+            contents: gbk(&summary),
         },
     ];
     let bytes = archive::zip(&entries).map_err(|error| {
@@ -133,6 +145,17 @@ fn archive(
         Failure::business("UNKNOWN_ERROR", "未知错误")
     })?;
     Ok((format!("{stem}.csv.zip"), bytes))
+}
+
+/// The texts of the two files. `wrong`: the footer's total is a fen too high.
+fn texts(pid: &str, day: Date, rows: &[DayEntry], now: Timestamp, wrong: bool) -> (String, String) {
+    let totals = Totals::of(rows);
+    let shown = Totals {
+        paid: totals.paid + i64::from(wrong),
+        ..totals
+    };
+    let summary = summary(pid, day, &totals, now);
+    (detail(pid, day, rows, &shown, now), summary)
 }
 
 fn gbk(text: &str) -> Vec<u8> {
@@ -169,16 +192,16 @@ impl Totals {
     }
 }
 
-fn head(title: &str, day: Date) -> String {
+pub(super) fn head(title: &str, pid: &str, day: Date) -> String {
     let from = day.strftime("%Y年%m月%d日 00:00:00");
     let to = day
         .tomorrow()
         .unwrap_or(day)
         .strftime("%Y年%m月%d日 00:00:00");
-    format!("#{title}\r\n#账号：[{SELLER_ID}0156]\r\n#起始日期：[{from}]   终止日期：[{to}]\r\n")
+    format!("#{title}\r\n#账号：[{pid}0156]\r\n#起始日期：[{from}]   终止日期：[{to}]\r\n")
 }
 
-fn export_time(now: Timestamp) -> String {
+pub(super) fn export_time(now: Timestamp) -> String {
     let text = plain(now);
     let (day, time) = text.split_once(' ').unwrap_or((&text, ""));
     let mut parts = day.split('-');
@@ -191,8 +214,8 @@ fn export_time(now: Timestamp) -> String {
     )
 }
 
-fn detail(day: Date, rows: &[DayEntry], totals: &Totals, now: Timestamp) -> String {
-    let mut text = head("支付宝业务明细查询", day);
+fn detail(pid: &str, day: Date, rows: &[DayEntry], totals: &Totals, now: Timestamp) -> String {
+    let mut text = head("支付宝业务明细查询", pid, day);
     text.push_str("#-----------------------------------------业务明细列表----------------------------------------\r\n");
     text.push_str(COLUMNS);
     text.push_str("\r\n");
@@ -211,6 +234,11 @@ fn detail(day: Date, rows: &[DayEntry], totals: &Totals, now: Timestamp) -> Stri
     text.push_str(&footer);
     text.push_str(&export_time(now));
     text
+}
+
+/// Without what would break a row.
+pub(super) fn cell_text(text: &str) -> String {
+    text.replace([',', '\r', '\n'], " ")
 }
 
 /// The 25 cells of a row; ids end in a TAB.
@@ -245,7 +273,7 @@ fn line(row: &DayEntry) -> [String; 25] {
         format!("{trade_no}\t"),
         format!("{}\t", charge.out_trade_no),
         kind.to_owned(),
-        charge.description.replace([',', '\r', '\n'], " "),
+        cell_text(&charge.description),
         plain(charge.created),
         plain(done),
         String::new(),
@@ -266,13 +294,13 @@ fn line(row: &DayEntry) -> [String; 25] {
         request_no,
         yuan(-sign * alipay_fee(fen)),
         zero(),
-        charge.attach.replace([',', '\r', '\n'], " "),
+        cell_text(&charge.attach),
     ]
 }
 
-fn summary(day: Date, totals: &Totals, now: Timestamp) -> String {
+fn summary(pid: &str, day: Date, totals: &Totals, now: Timestamp) -> String {
     let net = totals.paid - totals.refunded;
-    let mut text = head("支付宝业务汇总查询", day);
+    let mut text = head("支付宝业务汇总查询", pid, day);
     text.push_str("#-----------------------------------------业务汇总列表----------------------------------------\r\n");
     text.push_str(SUMMARY_COLUMNS);
     let row = format!(

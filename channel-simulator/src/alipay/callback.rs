@@ -1,18 +1,28 @@
 //! Notifications: a form, signed over its values without `sign` and `sign_type`. No value is
-//! empty, as in what the channel is seen to send.
+//! empty, as in what the channel is seen to send, unless a fault says so. Certificate mode changes
+//! nothing: the key is the same, and no certificate is named.
 
 use std::collections::BTreeMap;
 
 use serde_json::json;
 
-use super::{SELLER_ID, trade};
-use crate::callbacks::{Notice, Outgoing, Tamper};
+use super::trade;
+use crate::callbacks::{Notice, Outgoing, Subject, Tamper};
 use crate::clock::plain;
 use crate::keys::KeyError;
 use crate::money::yuan;
 use crate::{Simulator, clock, ids};
 
 const STALE_SECONDS: i64 = 3600;
+/// What only a payment gives.
+const PAID_FIELDS: [&str; 6] = [
+    "buyer_id",
+    "buyer_pay_amount",
+    "fund_bill_list",
+    "gmt_payment",
+    "invoice_amount",
+    "receipt_amount",
+];
 
 pub(crate) fn callback(
     simulator: &Simulator,
@@ -21,6 +31,9 @@ pub(crate) fn callback(
 ) -> Result<Outgoing, KeyError> {
     let keys = &simulator.keys.alipay;
     let mut fields = fields(simulator, notice, tamper);
+    if tamper == Some(Tamper::EmptyKept) {
+        fields.insert("body", String::new());
+    }
     let text: Vec<String> = fields
         .iter()
         .map(|(name, value)| format!("{name}={value}"))
@@ -28,6 +41,9 @@ pub(crate) fn callback(
     let mut text = text.join("&");
     if tamper == Some(Tamper::Signature) {
         text.push('!');
+    }
+    if tamper == Some(Tamper::EmptyDropped) {
+        fields.insert("body", String::new());
     }
     let sign = keys.signer.sign(text.as_bytes())?;
     fields.insert("sign", sign);
@@ -78,7 +94,7 @@ fn fields(
         ("out_trade_no", charge.out_trade_no.clone()),
         ("point_amount", "0.00".to_owned()),
         ("receipt_amount", amount.clone()),
-        ("seller_id", SELLER_ID.to_owned()),
+        ("seller_id", simulator.keys.alipay.seller_id.clone()),
         ("subject", charge.description.clone()),
         ("total_amount", amount),
         ("trade_no", payment.transaction_id.clone()),
@@ -88,9 +104,23 @@ fn fields(
     if !charge.attach.is_empty() {
         fields.insert("passback_params", charge.attach.clone());
     }
+    match &notice.subject {
+        Subject::Paid => {}
+        Subject::Refunded(_) => {
+            let status = trade::trade_status(charge, simulator.clock.moment());
+            fields.insert("trade_status", status.to_owned());
+            fields.insert("refund_fee", yuan(charge.refunded_minor));
+        }
+        Subject::Finished => {
+            fields.insert("trade_status", "TRADE_FINISHED".to_owned());
+        }
+        Subject::Closed => {
+            fields.retain(|name, _| !PAID_FIELDS.contains(name));
+            fields.insert("trade_status", "TRADE_CLOSED".to_owned());
+            fields.insert("gmt_close", plain(notice.created));
+        }
+    }
     if let Some(refund) = &notice.refund {
-        fields.insert("trade_status", trade::trade_status(charge, now).to_owned());
-        fields.insert("refund_fee", yuan(charge.refunded_minor));
         fields.insert("gmt_refund", plain(refund.accepted));
         fields.insert("out_biz_no", refund.out_refund_no.clone());
     }

@@ -1,67 +1,84 @@
-//! Alipay's gateway (OpenAPI v1, RSA2, key mode).
+//! Alipay's gateway (OpenAPI v1, RSA2), key mode and certificate mode.
 //!
 //! One path for every method: find out who asks for what (failing that, an unsigned
 //! `error_response`), verify the request's signature, let faults strike, act on the book, let
 //! faults strike again, sign the node's exact bytes. HTTP says 200 whatever happened.
+//!
+//! The mode is the request's: certificate SNs in it are checked and its answer names Alipay's.
+//! Both modes use the same key pairs, so an app that changes its mode keeps its book.
 
+mod account_bill;
+mod answer;
 mod archive;
 mod bill;
 mod callback;
+mod create;
+mod refund;
 mod request;
 mod trade;
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::body::to_bytes;
 use axum::extract::{ConnectInfo, Query, Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
 use crate::connection::Cut;
 use crate::faults::{Fault, Operation, Point, Site};
 use crate::{Channel, Simulator};
-use request::Parameters;
+use answer::Reply;
+use create::Kind;
+use request::{Mode, Parameters};
 
 pub(crate) use bill::{BILL_PATH, DownloadQuery};
 pub(crate) use callback::callback;
+pub(crate) use trade::tell_end;
 
 pub(crate) const GATEWAY_PATH: &str = "/gateway.do";
 const BODY_BYTES_MAX: usize = 64 * 1024;
-const SLOW_SECONDS: u64 = 20;
-/// The seller of every trade here (pid).
-const SELLER_ID: &str = "2088102175953034";
 const CONTENT_TYPE: &str = "text/html;charset=utf-8";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Method {
-    Precreate,
+    Create(Kind),
     Query,
     Close,
+    Cancel,
     Refund,
     RefundQuery,
     BillUrl,
+    Certificate,
 }
 
 impl Method {
     fn parse(name: &str) -> Option<Self> {
         Some(match name {
-            "alipay.trade.precreate" => Self::Precreate,
+            "alipay.trade.precreate" => Self::Create(Kind::Precreate),
+            "alipay.trade.page.pay" => Self::Create(Kind::Page),
+            "alipay.trade.wap.pay" => Self::Create(Kind::Wap),
+            "alipay.trade.app.pay" => Self::Create(Kind::App),
+            "alipay.trade.create" => Self::Create(Kind::Create),
             "alipay.trade.query" => Self::Query,
             "alipay.trade.close" => Self::Close,
+            "alipay.trade.cancel" => Self::Cancel,
             "alipay.trade.refund" => Self::Refund,
             "alipay.trade.fastpay.refund.query" => Self::RefundQuery,
             "alipay.data.dataservice.bill.downloadurl.query" => Self::BillUrl,
+            "alipay.open.app.alipaycert.download" => Self::Certificate,
             _ => return None,
         })
     }
 
     const fn operation(self) -> Operation {
         match self {
-            Self::Precreate => Operation::Create,
-            Self::Query => Operation::Query,
+            Self::Create(_) => Operation::Create,
+            Self::Query | Self::Certificate => Operation::Query,
             Self::Close => Operation::Close,
+            Self::Cancel => Operation::Cancel,
             Self::Refund => Operation::Refund,
             Self::RefundQuery => Operation::RefundQuery,
             Self::BillUrl => Operation::Bill,
@@ -71,7 +88,7 @@ impl Method {
 
 /// Why a call failed: the four fields of a node.
 #[derive(Debug)]
-struct Failure {
+pub(crate) struct Failure {
     code: &'static str,
     message: &'static str,
     sub_code: &'static str,
@@ -106,21 +123,17 @@ impl Failure {
     }
 
     fn unavailable() -> Self {
-        Self::new(
-            "20000",
-            "Service Currently Unavailable",
-            "aop.unknow-error",
-            "系统繁忙",
-        )
+        let (code, message) = ("20000", "Service Currently Unavailable");
+        Self::new(code, message, "aop.unknow-error", "系统繁忙")
     }
 
     fn limited() -> Self {
-        Self::new(
-            "40005",
-            "Call Limited",
-            "isv.app-call-limited",
-            "应用调用次数超限",
-        )
+        let message = "应用调用次数超限";
+        Self::new("40005", "Call Limited", "isv.app-call-limited", message)
+    }
+
+    fn wrong_time() -> Self {
+        Self::invalid("isv.invalid-timestamp", "非法的时间戳参数")
     }
 
     fn node(self) -> Value {
@@ -130,6 +143,11 @@ impl Failure {
             "sub_code": self.sub_code,
             "sub_msg": self.sub_message,
         })
+    }
+
+    /// For people.
+    pub(crate) fn summary(&self) -> String {
+        format!("{} {}: {}", self.code, self.sub_code, self.sub_message)
     }
 }
 
@@ -178,28 +196,30 @@ pub(crate) async fn serve(
     };
     let parameters = Parameters::merge(parts.uri.query().unwrap_or_default(), &body);
     let (method, name) = match identified(&simulator, &parameters) {
+        // An app order never comes here: the app hands it to the payer's wallet.
+        Ok((Method::Create(Kind::App), _)) => return answer::unsigned(no_method()),
         Ok(identified) => identified,
-        Err(failure) => return unsigned(failure),
+        Err(failure) => return answer::unsigned(failure),
+    };
+    let mut reply = Reply {
+        simulator: &simulator,
+        name: &name,
+        page: matches!(method, Method::Create(Kind::Page | Kind::Wap)),
+        mode: Mode::of(&parameters),
+        site: None,
     };
     let content = match request::verify(&simulator, &parameters) {
         Ok(content) => content,
-        Err(failure) => return sign(&simulator, &name, &failure.node(), None),
+        Err(failure) => return reply.send(&failure.node()),
     };
     let site = Site {
         channel: Channel::Alipay,
         operation: method.operation(),
         out_trade_no: content.get("out_trade_no").and_then(Value::as_str),
     };
-    match simulator
-        .faults
-        .at(Point::Before, &site)
-        .map(|fired| fired.fault)
-    {
-        Some(Fault::RateLimited429) => {
-            return sign(&simulator, &name, &Failure::limited().node(), Some(&site));
-        }
-        Some(_) => return server_error(),
-        None => {}
+    reply.site = Some(&site);
+    if let Some(fired) = simulator.faults.at(Point::Before, &site) {
+        return reply.before(fired.fault, &cut);
     }
     let input = Input {
         simulator: &simulator,
@@ -211,40 +231,11 @@ pub(crate) async fn serve(
     let node = perform(method, &input).unwrap_or_else(Failure::node);
     tracing::debug!(method = name, out_trade_no = site.out_trade_no, code = %node["code"],
         sub_code = %node["sub_code"], "alipay answered");
-    answered(&simulator, &name, node, &site, &cut).await
+    reply.after(node, &cut).await
 }
 
-/// Lets the answer's faults strike, then signs what is left.
-async fn answered(
-    simulator: &Simulator,
-    name: &str,
-    node: Value,
-    site: &Site<'_>,
-    cut: &Cut,
-) -> Response {
-    let Some(fired) = simulator.faults.at(Point::Answer, site) else {
-        return sign(simulator, name, &node, Some(site));
-    };
-    let node = match fired.fault {
-        Fault::Error500 => return server_error(),
-        Fault::ErrorResponseUnsigned => {
-            return unsigned(Failure::invalid("isv.invalid-app-id", "无效的AppID参数"));
-        }
-        Fault::SystemErrorMisspelt => Failure::business("AQC.SYSTEM_ERROR", "系统错误").node(),
-        Fault::ServiceUnavailable20000 => Failure::unavailable().node(),
-        Fault::RateLimited429WithEffect => Failure::limited().node(),
-        Fault::DropAnswer => {
-            cut.cut();
-            node
-        }
-        Fault::SlowAnswer => {
-            let seconds = fired.seconds.unwrap_or(SLOW_SECONDS);
-            tokio::time::sleep(Duration::from_secs(seconds)).await;
-            node
-        }
-        _ => node,
-    };
-    sign(simulator, name, &node, Some(site))
+fn no_method() -> Failure {
+    Failure::invalid("isv.invalid-method", "不存在的方法名")
 }
 
 /// The app and method; without both the gateway does not sign.
@@ -255,59 +246,56 @@ fn identified(simulator: &Simulator, parameters: &Parameters) -> Result<(Method,
     let Some(name) = parameters.get("method") else {
         return Err(Failure::missing("isv.missing-method", "缺少方法名参数"));
     };
-    let method = Method::parse(name)
-        .ok_or_else(|| Failure::invalid("isv.invalid-method", "不存在的方法名"))?;
+    let method = Method::parse(name).ok_or_else(no_method)?;
     Ok((method, name.replace('.', "_")))
 }
 
 fn perform(method: Method, input: &Input<'_>) -> Result<Value, Failure> {
     match method {
-        Method::Precreate => trade::precreate(input),
+        Method::Create(kind) => create::create(input, kind),
         Method::Query => trade::query(input),
         Method::Close => trade::close(input),
-        Method::Refund => trade::refund(input),
-        Method::RefundQuery => trade::refund_query(input),
+        Method::Cancel => trade::cancel(input),
+        Method::Refund => refund::refund(input),
+        Method::RefundQuery => refund::query(input),
         Method::BillUrl => bill::url(input),
+        Method::Certificate => certificate(input),
     }
 }
 
-fn server_error() -> Response {
-    let html = "<html><head><title>500 Internal Server Error</title></head></html>";
-    let kind = [(header::CONTENT_TYPE, CONTENT_TYPE)];
-    (StatusCode::INTERNAL_SERVER_ERROR, kind, html).into_response()
-}
-
-fn unsigned(failure: Failure) -> Response {
-    let body = json!({"error_response": failure.node()}).to_string();
-    ([(header::CONTENT_TYPE, CONTENT_TYPE)], body).into_response()
-}
-
-/// `{"<method>_response":{…},"sign":"…"}` over the node's bytes as sent, slashes escaped as the
-/// gateway escapes them.
-fn sign(simulator: &Simulator, name: &str, node: &Value, site: Option<&Site<'_>>) -> Response {
-    let fault = site
-        .and_then(|site| simulator.faults.at(Point::Signature, site))
-        .map(|f| f.fault);
-    // A slash in JSON text stands only inside strings.
-    let node = node.to_string().replace('/', "\\/");
-    let kind = [(header::CONTENT_TYPE, CONTENT_TYPE)];
-    if fault == Some(Fault::UnsignedAnswer) {
-        return (kind, format!(r#"{{"{name}_response":{node}}}"#)).into_response();
+/// Alipay's certificate by its SN, for clients that meet a new one in an answer.
+fn certificate(input: &Input<'_>) -> Result<Value, Failure> {
+    let made = &input.simulator.keys.alipay.certificates;
+    if input.text("alipay_cert_sn") != Some(&made.alipay_sn) {
+        return Err(Failure::business("CERT_NOT_EXIST", "证书不存在"));
     }
-    let other = format!("{node} ");
-    let signed = if fault == Some(Fault::BadSignature) {
-        &other
-    } else {
-        &node
+    let content = STANDARD.encode(&made.alipay);
+    Ok(success(json!({"alipay_cert_content": content})))
+}
+
+/// The payer's wallet takes an order string (or a page's query string): the trade exists from
+/// then on. The answer is its out_trade_no.
+pub(crate) fn take_order(simulator: &Simulator, order: &str) -> Result<String, Failure> {
+    let parameters = Parameters::merge(order, b"");
+    let (method, _) = identified(simulator, &parameters)?;
+    let Method::Create(kind @ (Kind::App | Kind::Page | Kind::Wap)) = method else {
+        return Err(no_method());
     };
-    match simulator.keys.alipay.signer.sign(signed.as_bytes()) {
-        Ok(sign) => (
-            kind,
-            format!(r#"{{"{name}_response":{node},"sign":"{sign}"}}"#),
-        )
-            .into_response(),
-        Err(_) => server_error(),
-    }
+    let content = request::verify(simulator, &parameters)?;
+    let number = content.get("out_trade_no").and_then(Value::as_str);
+    let input = Input {
+        simulator,
+        content: &content,
+        notify_url: parameters.get("notify_url").unwrap_or_default(),
+        base_url: String::new(),
+        site: Site {
+            channel: Channel::Alipay,
+            operation: Operation::Create,
+            out_trade_no: number,
+        },
+    };
+    create::create(&input, kind)?;
+    Ok(number.unwrap_or_default().to_owned())
 }
 
 /// The bill file beside the gateway.

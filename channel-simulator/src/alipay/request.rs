@@ -10,6 +10,26 @@ use crate::{Simulator, clock};
 
 /// Beijing time in `timestamp` may be this far off: a client that sends UTC is found out.
 const WINDOW_SECONDS: u64 = 600;
+const APP_CERTIFICATE: &str = "app_cert_sn";
+const ROOT_CERTIFICATE: &str = "alipay_root_cert_sn";
+
+/// How a request says which keys it means.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Mode {
+    Key,
+    Certificate,
+}
+
+impl Mode {
+    pub(super) fn of(parameters: &Parameters) -> Self {
+        let named = |name| parameters.get(name).is_some();
+        if named(APP_CERTIFICATE) || named(ROOT_CERTIFICATE) {
+            Self::Certificate
+        } else {
+            Self::Key
+        }
+    }
+}
 
 #[derive(Debug)]
 pub(super) struct Parameters(BTreeMap<String, String>);
@@ -62,6 +82,7 @@ pub(super) fn verify(simulator: &Simulator, parameters: &Parameters) -> Result<V
         );
         return Err(Failure::invalid("isv.invalid-signature", message));
     }
+    check_certificates(simulator, parameters)?;
     check_timestamp(parameters)?;
     if !parameters
         .get("charset")
@@ -82,6 +103,36 @@ pub(super) fn verify(simulator: &Simulator, parameters: &Parameters) -> Result<V
     }
 }
 
+/// Certificate mode names both certificates, and the right ones.
+fn check_certificates(simulator: &Simulator, parameters: &Parameters) -> Result<(), Failure> {
+    if Mode::of(parameters) == Mode::Key {
+        return Ok(());
+    }
+    let made = &simulator.keys.alipay.certificates;
+    match parameters.get(APP_CERTIFICATE) {
+        None => {
+            let message = "缺少应用公钥证书序列号参数";
+            return Err(Failure::missing("isv.missing-app-cert-sn", message));
+        }
+        Some(sn) if sn != made.app_sn => {
+            let message = "无效的应用公钥证书序列号";
+            return Err(Failure::invalid("isv.invalid-app-cert-sn", message));
+        }
+        Some(_) => {}
+    }
+    match parameters.get(ROOT_CERTIFICATE) {
+        None => {
+            let message = "缺少支付宝根证书序列号参数";
+            Err(Failure::missing("isv.missing-root-cert-sn", message))
+        }
+        Some(sn) if sn != made.root_sn => {
+            let message = "无效的支付宝根证书序列号";
+            Err(Failure::invalid("isv.invalid-root-cert-sn", message))
+        }
+        Some(_) => Ok(()),
+    }
+}
+
 fn check_timestamp(parameters: &Parameters) -> Result<(), Failure> {
     let Some(text) = parameters.get("timestamp") else {
         return Err(Failure::missing("isv.missing-timestamp", "缺少时间戳参数"));
@@ -89,10 +140,7 @@ fn check_timestamp(parameters: &Parameters) -> Result<(), Failure> {
     let now = clock::now();
     match parse_plain(text) {
         Some(sent) if now.as_second().abs_diff(sent.as_second()) <= WINDOW_SECONDS => Ok(()),
-        _ => Err(Failure::invalid(
-            "isv.invalid-timestamp",
-            "非法的时间戳参数",
-        )),
+        _ => Err(Failure::wrong_time()),
     }
 }
 

@@ -48,6 +48,7 @@ pub(crate) enum Operation {
     Create,
     Query,
     Close,
+    Cancel,
     Refund,
     RefundQuery,
     Bill,
@@ -65,6 +66,7 @@ pub(crate) enum OperationFilter {
     Create,
     Query,
     Close,
+    Cancel,
     Refund,
     RefundQuery,
     Bill,
@@ -266,6 +268,7 @@ impl Entry {
             OperationFilter::Create => operation == Operation::Create,
             OperationFilter::Query => operation == Operation::Query,
             OperationFilter::Close => operation == Operation::Close,
+            OperationFilter::Cancel => operation == Operation::Cancel,
             OperationFilter::Refund => operation == Operation::Refund,
             OperationFilter::RefundQuery => operation == Operation::RefundQuery,
             OperationFilter::Bill => operation == Operation::Bill,
@@ -281,7 +284,7 @@ impl Point {
             Self::Before | Self::Answer | Self::Signature => {
                 matches!(
                     operation,
-                    Operation::Create | Operation::Close | Operation::Refund
+                    Operation::Create | Operation::Close | Operation::Cancel | Operation::Refund
                 )
             }
             Self::Inside | Self::Bill | Self::Callback => true,

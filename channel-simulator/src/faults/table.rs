@@ -6,23 +6,37 @@ use crate::Channel;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Fault {
     Accepted202,
+    AckTimeout,
     BadSignature,
+    BillDuplicateRow,
     BillExtraRow,
+    BillLate,
     BillMissingRow,
+    BillNextDayRow,
     BillNotReady,
+    BillRefundNextDay,
     BillTruncated,
     BillWrongAmount,
     BillWrongHash,
+    ClockSkew,
+    CloseRateLimited,
     DropAnswer,
+    DropRequest,
     DuplicateCallback,
+    EmptyValueDroppedCallback,
+    EmptyValueKeptCallback,
     Error500,
     Error500Before,
     ErrorResponseUnsigned,
     ExpiredBillUrl,
     ForgedCallback,
     FundChangeNo,
+    FutureAnswer,
     LateCallback,
     MissingCallback,
+    OldErrorCode,
+    OtherKey,
+    OtherKeyCallback,
     PaidDespiteClose,
     PayAfterCloseRace,
     QueryLag,
@@ -30,7 +44,10 @@ pub(crate) enum Fault {
     RateLimited429WithEffect,
     RefundAbnormal,
     RefundClosed,
+    RefundFailedLater,
+    RefundSlow,
     ReorderedCallback,
+    RetryFlagYes,
     ServiceUnavailable20000,
     SigntestAnswer,
     SigntestCallback,
@@ -39,6 +56,8 @@ pub(crate) enum Fault {
     SystemErrorMisspelt,
     UnknownSerial,
     UnsignedAnswer,
+    WrongAmountCallback,
+    WrongAppCallback,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -91,12 +110,18 @@ const fn alipay(
     }
 }
 
-pub(crate) const TABLE: [Entry; 34] = [
+pub(crate) const TABLE: [Entry; 53] = [
     both(
         Fault::DropAnswer,
         "drop-answer",
         Point::Answer,
         "the effect happens, then the connection is closed without a byte of answer",
+    ),
+    both(
+        Fault::DropRequest,
+        "drop-request",
+        Point::Before,
+        "the connection is closed without a byte of answer, and nothing has happened",
     ),
     both(
         Fault::Error500,
@@ -109,6 +134,12 @@ pub(crate) const TABLE: [Entry; 34] = [
         "error-500-before",
         Point::Before,
         "HTTP 500 and no effect",
+    ),
+    both(
+        Fault::ClockSkew,
+        "clock-skew",
+        Point::Before,
+        "the channel's clock is off: refused as sent too long ago (WeChat 401 SIGN_ERROR, Alipay isv.invalid-timestamp), no effect",
     ),
     both(
         Fault::SlowAnswer,
@@ -138,13 +169,31 @@ pub(crate) const TABLE: [Entry; 34] = [
         Fault::StaleAnswer,
         "stale-answer",
         Point::Signature,
-        "the right answer, rightly signed, with a timestamp one hour old",
+        "the right answer, rightly signed, `seconds` (3600) ago",
+    ),
+    wechat(
+        Fault::FutureAnswer,
+        "future-answer",
+        Point::Signature,
+        "the right answer, rightly signed, with a timestamp `seconds` (3600) ahead",
     ),
     wechat(
         Fault::UnknownSerial,
         "unknown-serial",
         Point::Signature,
         "the right answer under a Wechatpay-Serial nobody knows",
+    ),
+    both(
+        Fault::OtherKey,
+        "other-key",
+        Point::Signature,
+        "the right answer under the other kind of key than asked for: WeChat platform certificate instead of public key or the reverse (certificates are switched on), Alipay with alipay_cert_sn instead of without or the reverse; with `probability` a mixture",
+    ),
+    wechat(
+        Fault::OldErrorCode,
+        "old-error-code",
+        Point::Answer,
+        "an error code is spelt as of old, without underscores",
     ),
     wechat(
         Fault::Accepted202,
@@ -201,6 +250,18 @@ pub(crate) const TABLE: [Entry; 34] = [
         "the payer pays during the close, which nevertheless answers success",
     ),
     wechat(
+        Fault::CloseRateLimited,
+        "close-rate-limited",
+        Point::Inside,
+        "the payer pays during the close, which answers 429 FREQUENCY_LIMITED",
+    ),
+    alipay(
+        Fault::RetryFlagYes,
+        "retry-flag-y",
+        Point::Inside,
+        "a cancel does nothing and answers retry_flag Y",
+    ),
+    wechat(
         Fault::RefundAbnormal,
         "refund-abnormal",
         Point::Inside,
@@ -211,6 +272,18 @@ pub(crate) const TABLE: [Entry; 34] = [
         "refund-closed",
         Point::Inside,
         "an accepted refund ends CLOSED",
+    ),
+    both(
+        Fault::RefundSlow,
+        "refund-slow",
+        Point::Inside,
+        "an accepted refund succeeds only after `seconds` (86400) of calendar time (Alipay until then: fund_change N, no refund_status)",
+    ),
+    both(
+        Fault::RefundFailedLater,
+        "refund-failed-later",
+        Point::Inside,
+        "an accepted refund fails after `seconds` (60) of calendar time (WeChat: CLOSED; Alipay: fund_change N, never a refund_status)",
     ),
     alipay(
         Fault::FundChangeNo,
@@ -242,11 +315,47 @@ pub(crate) const TABLE: [Entry; 34] = [
         Point::Callback,
         "a callback with a wrong signature and another amount precedes the real one",
     ),
+    both(
+        Fault::WrongAmountCallback,
+        "wrong-amount-callback",
+        Point::Callback,
+        "a callback with another amount, rightly signed, precedes the real one",
+    ),
+    both(
+        Fault::WrongAppCallback,
+        "wrong-app-callback",
+        Point::Callback,
+        "a callback for another app (WeChat: and merchant), rightly signed, precedes the real one",
+    ),
     wechat(
         Fault::SigntestCallback,
         "signtest-callback",
         Point::Callback,
         "the first attempt carries a WECHATPAY/SIGNTEST/ probe as its signature; retries are right",
+    ),
+    both(
+        Fault::AckTimeout,
+        "ack-timeout",
+        Point::Callback,
+        "the first acknowledgement reaches the channel too late: the callback is repeated by the ladder",
+    ),
+    wechat(
+        Fault::OtherKeyCallback,
+        "other-key-callback",
+        Point::Callback,
+        "signed with the other of public key and platform certificate than callbackPercent chose; certificates are switched on",
+    ),
+    alipay(
+        Fault::EmptyValueKeptCallback,
+        "empty-value-kept-callback",
+        Point::Callback,
+        "the callback has an empty field, signed as a field",
+    ),
+    alipay(
+        Fault::EmptyValueDroppedCallback,
+        "empty-value-dropped-callback",
+        Point::Callback,
+        "the callback has an empty field, left out of what is signed",
     ),
     both(
         Fault::ReorderedCallback,
@@ -261,6 +370,12 @@ pub(crate) const TABLE: [Entry; 34] = [
         "a bill that should exist is still being made",
     ),
     both(
+        Fault::BillLate,
+        "bill-late",
+        Point::Bill,
+        "the day's bill is still being made for `seconds` (86400) of calendar time from now, however often it is asked for",
+    ),
+    both(
         Fault::BillMissingRow,
         "bill-missing-row",
         Point::Bill,
@@ -271,6 +386,24 @@ pub(crate) const TABLE: [Entry; 34] = [
         "bill-extra-row",
         Point::Bill,
         "a charge nobody made is added; totals and hash agree with the file",
+    ),
+    both(
+        Fault::BillDuplicateRow,
+        "bill-duplicate-row",
+        Point::Bill,
+        "the first charge of the day stands there twice; totals and hash agree with the file",
+    ),
+    both(
+        Fault::BillNextDayRow,
+        "bill-next-day-row",
+        Point::Bill,
+        "the first charge of the day stands in the next day's bill instead, for ever",
+    ),
+    both(
+        Fault::BillRefundNextDay,
+        "bill-refund-next-day",
+        Point::Bill,
+        "the first refund of the day stands in the next day's bill instead, for ever",
     ),
     both(
         Fault::BillWrongAmount,

@@ -40,9 +40,7 @@ pub(super) fn verify(simulator: &Simulator, parts: &Parts, body: &[u8]) -> Resul
         return Err(sign_error("商户证书序列号有误，请检查证书序列号是否正确"));
     }
     if clock::now().as_second().abs_diff(sent.timestamp) > WINDOW_SECONDS {
-        return Err(sign_error(
-            "Http头Authorization中的timestamp与发起请求的时间不得超过5分钟",
-        ));
+        return Err(wrong_time());
     }
     let mut message = head(parts, &sent).into_bytes();
     message.extend_from_slice(body);
@@ -68,12 +66,18 @@ fn head(parts: &Parts, sent: &Authorization) -> String {
 /// A client may name the key it can verify with; naming one we do not have is answered as the
 /// channel answers it.
 fn response_key(simulator: &Simulator, parts: &Parts) -> Result<(), ApiError> {
-    match parts.headers.get("wechatpay-serial") {
-        Some(serial) if serial.as_bytes() != simulator.keys.wechat.public_key_id.as_bytes() => {
+    match asked_serial(parts) {
+        Some(serial) if !simulator.certificates.knows(&simulator.keys.wechat, serial) => {
             Err(super::system_error())
         }
         _ => Ok(()),
     }
+}
+
+/// A header that is no text names nothing we have.
+pub(super) fn asked_serial(parts: &Parts) -> Option<&str> {
+    let header = parts.headers.get("wechatpay-serial")?;
+    Some(header.to_str().unwrap_or_default())
 }
 
 fn parse(header: &str) -> Option<Authorization> {
@@ -97,6 +101,10 @@ fn parse(header: &str) -> Option<Authorization> {
 
 fn sign_error(message: &str) -> ApiError {
     ApiError::new(StatusCode::UNAUTHORIZED, "SIGN_ERROR", message)
+}
+
+pub(super) fn wrong_time() -> ApiError {
+    sign_error("Http头Authorization中的timestamp与发起请求的时间不得超过5分钟")
 }
 
 fn wrong_signature(parts: &Parts, message: &[u8]) -> ApiError {

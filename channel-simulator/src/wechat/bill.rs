@@ -1,9 +1,9 @@
-//! The trade bill: asking for its URL, fetching it, and its text.
+//! Bills: asking for their URL, fetching them, and the trade bill's text.
 //!
 //! Text: UTF-8 with BOM, CRLF, every value after a backtick and none quoted; detail header, rows,
 //! summary header, one summary row. `hash_value` is the SHA-1 of the uncompressed file.
 //!
-//! Not here: the fund flow bill.
+//! Not here: the fund flow bill's text (`fund_bill`), sub-merchant bills.
 
 use std::io::Write;
 
@@ -12,17 +12,17 @@ use axum::response::{IntoResponse, Response};
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use jiff::Timestamp;
+use jiff::civil::Date;
 use serde_json::json;
 use sha1::{Digest, Sha1};
 
-use super::{Answer, ApiError, Input};
-use crate::bills::{self, BillFaults};
+use super::{Answer, ApiError, Input, fund_bill};
+use crate::bills::{self, BillFaults, NoBill};
 use crate::book::{Charge, DayEntry, RefundState};
-use crate::clock::{BillReadiness, bill_readiness, parse_day, plain};
+use crate::clock::{parse_day, plain};
 use crate::faults::{Fault, Site};
 use crate::keys::WechatKeys;
 use crate::money::{wechat_fee, yuan, yuan_five};
-use crate::{Channel, clock};
 
 const URL_SECONDS: i64 = 300;
 
@@ -71,51 +71,78 @@ impl Kind {
     }
 }
 
+fn wrong(field: &str, issue: &str) -> ApiError {
+    ApiError::parameter(field, issue)
+}
+
 pub(super) fn trade_bill(input: &Input<'_>, site: &Site<'_>) -> Result<Answer, ApiError> {
-    let simulator = input.simulator;
-    let wrong = |field, issue| ApiError::parameter(field, issue);
-    let day = input.query("bill_date").as_deref().and_then(parse_day);
-    let day = day.ok_or_else(|| wrong("/query/bill_date", "须为yyyy-MM-dd"))?;
     let kind = Kind::parse(input.query("bill_type").as_deref());
     let kind = kind.ok_or_else(|| wrong("/query/bill_type", "须为ALL、SUCCESS或REFUND"))?;
-    let gzip = match input.query("tar_type").as_deref() {
-        None => false,
-        Some("GZIP") => true,
-        Some(_) => return Err(wrong("/query/tar_type", "须为GZIP")),
-    };
-    let readiness = bill_readiness(day, simulator.clock.calendar());
-    if readiness == BillReadiness::DayNotOver {
-        return Err(wrong("/query/bill_date", "只能下载昨日及之前的账单"));
-    }
-    let late = simulator
-        .faults
-        .strikes(Fault::BillNotReady, site)
-        .is_some();
-    if late || readiness == BillReadiness::Creating {
-        return Err(ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "STATEMENT_CREATING",
-            "账单生成中",
-        ));
-    }
-    let faults = BillFaults::draw(simulator, site);
-    let mut rows = simulator.book(Channel::Wechat).day(day);
-    let noon = clock::parse_plain(&format!("{day} 12:00:00")).unwrap_or(Timestamp::MIN);
-    faults.apply_to_rows(&mut rows, Channel::Wechat, noon);
+    let asked = Asked::read(input)?;
+    let (mut rows, faults) = asked.rows(input, site)?;
     rows.retain(|row| kind.shows(row));
     if rows.is_empty() {
-        return Err(ApiError::new(
-            StatusCode::BAD_REQUEST,
-            "NO_STATEMENT_EXIST",
-            "账单不存在",
-        ));
+        return Err(no_statement());
     }
-    publish(
-        input,
-        &text(&simulator.keys.wechat, kind, &rows),
-        gzip,
-        &faults,
-    )
+    let text = text(&input.simulator.keys.wechat, kind, &rows);
+    publish(input, &text, asked.gzip, &faults)
+}
+
+/// Payments and refunds move the basic account only.
+pub(super) fn fund_flow_bill(input: &Input<'_>, site: &Site<'_>) -> Result<Answer, ApiError> {
+    let account = input.query("account_type");
+    let basic = match account.as_deref() {
+        None | Some("BASIC") => true,
+        Some("OPERATION" | "FEES") => false,
+        Some(_) => {
+            let issue = "须为BASIC、OPERATION或FEES";
+            return Err(wrong("/query/account_type", issue));
+        }
+    };
+    let asked = Asked::read(input)?;
+    let (rows, faults) = asked.rows(input, site)?;
+    if !basic || rows.is_empty() {
+        return Err(no_statement());
+    }
+    publish(input, &fund_bill::text(&rows), asked.gzip, &faults)
+}
+
+/// What both kinds of bill are asked by.
+struct Asked {
+    day: Date,
+    gzip: bool,
+}
+
+impl Asked {
+    fn read(input: &Input<'_>) -> Result<Self, ApiError> {
+        let day = input.query("bill_date").as_deref().and_then(parse_day);
+        let day = day.ok_or_else(|| wrong("/query/bill_date", "须为yyyy-MM-dd"))?;
+        let gzip = match input.query("tar_type").as_deref() {
+            None => false,
+            Some("GZIP") => true,
+            Some(_) => return Err(wrong("/query/tar_type", "须为GZIP")),
+        };
+        Ok(Self { day, gzip })
+    }
+
+    fn rows(
+        &self,
+        input: &Input<'_>,
+        site: &Site<'_>,
+    ) -> Result<(Vec<DayEntry>, BillFaults), ApiError> {
+        bills::rows(input.simulator, site, self.day).map_err(|none| match none {
+            NoBill::DayNotOver => wrong("/query/bill_date", "只能下载昨日及之前的账单"),
+            NoBill::Creating => {
+                let (code, message) = ("STATEMENT_CREATING", "账单生成中");
+                ApiError::new(StatusCode::BAD_REQUEST, code, message)
+            }
+        })
+    }
+}
+
+fn no_statement() -> ApiError {
+    let (code, message) = ("NO_STATEMENT_EXIST", "账单不存在");
+    ApiError::new(StatusCode::BAD_REQUEST, code, message)
 }
 
 fn publish(

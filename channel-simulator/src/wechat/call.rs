@@ -4,7 +4,7 @@ use axum::http::Method;
 use serde_json::Value;
 
 use super::Input;
-use super::orders::TradeKind;
+use super::prepay::TradeKind;
 use crate::faults::Operation;
 
 #[derive(Debug, PartialEq, Eq)]
@@ -15,7 +15,10 @@ pub(super) enum Call {
     Close(String),
     Refund,
     RefundQuery(String),
+    /// By refund_id.
+    RetryRefund(String),
     TradeBill,
+    FundFlowBill,
     BillFile,
     Certificates,
 }
@@ -36,6 +39,10 @@ impl Call {
             ["pay", "transactions", kind] if post => Self::Prepay(TradeKind::parse(kind)?),
             ["refund", "domestic", "refunds"] if post => Self::Refund,
             ["refund", "domestic", "refunds", number] if get => Self::RefundQuery(decoded(number)),
+            ["refund", "domestic", "refunds", id, "apply-abnormal-refund"] if post => {
+                Self::RetryRefund(decoded(id))
+            }
+            ["bill", "fundflowbill"] if get => Self::FundFlowBill,
             ["bill", "tradebill"] if get => Self::TradeBill,
             ["billdownload", "file"] if get => Self::BillFile,
             ["certificates"] if get => Self::Certificates,
@@ -48,9 +55,9 @@ impl Call {
             Self::Prepay(_) => Operation::Create,
             Self::QueryByNumber(_) | Self::QueryById(_) | Self::Certificates => Operation::Query,
             Self::Close(_) => Operation::Close,
-            Self::Refund => Operation::Refund,
+            Self::Refund | Self::RetryRefund(_) => Operation::Refund,
             Self::RefundQuery(_) => Operation::RefundQuery,
-            Self::TradeBill => Operation::Bill,
+            Self::TradeBill | Self::FundFlowBill => Operation::Bill,
             Self::BillFile => Operation::Download,
         }
     }
@@ -98,6 +105,10 @@ mod tests {
             Some(Call::Close(number()))
         );
         assert_eq!(get("/v3/billdownload/file"), Some(Call::BillFile));
+        assert_eq!(
+            post("/v3/refund/domestic/refunds/5030/apply-abnormal-refund"),
+            Some(Call::RetryRefund("5030".to_owned()))
+        );
         assert_eq!(get("/v3/pay/transactions/native"), None);
         assert_eq!(post("/v3/pay/transactions/coins"), None);
     }

@@ -2,7 +2,8 @@
 
 use serde_json::{Value, json};
 
-use super::{STALE_SECONDS, auth, orders, probe};
+use super::signature::{STALE_SECONDS, probe};
+use super::{auth, orders};
 use crate::book::{Refund, RefundState};
 use crate::callbacks::{Notice, Outgoing, Tamper};
 use crate::clock::rfc3339;
@@ -71,7 +72,11 @@ fn headers(
     } else {
         body
     };
-    let mut signature = keys
+    let mut named = simulator.certificates.for_callback(keys);
+    if tamper == Some(Tamper::OtherKey) {
+        named = simulator.certificates.other_than(keys, named);
+    }
+    let mut signature = named
         .signer
         .sign(format!("{timestamp}\n{nonce}\n{signed}\n").as_bytes())?;
     if tamper == Some(Tamper::Signtest) {
@@ -83,7 +88,7 @@ fn headers(
         ("wechatpay-timestamp", timestamp.to_string()),
         ("wechatpay-nonce", nonce),
         ("wechatpay-signature", signature),
-        ("wechatpay-serial", keys.public_key_id.clone()),
+        ("wechatpay-serial", named.serial),
         ("wechatpay-signature-type", auth::SCHEME.to_owned()),
     ])
 }

@@ -1,4 +1,4 @@
-//! WeChat Pay APIv3, direct merchant, public-key mode.
+//! WeChat Pay APIv3, direct merchant, with the public key and with platform certificates.
 //!
 //! One way for every request: find the call, authenticate it over its exact bytes, let faults
 //! strike, act on the book, let faults strike again, sign. Every answer is signed, errors too,
@@ -8,30 +8,34 @@ mod auth;
 mod bill;
 mod call;
 mod callback;
+mod fund_bill;
 mod orders;
+mod platform;
+mod prepay;
 mod refunds;
+mod signature;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use axum::body::{Body, to_bytes};
 use axum::extract::{ConnectInfo, Request, State};
-use axum::http::{HeaderValue, StatusCode, header, request::Parts};
-use axum::response::{IntoResponse, Response};
+use axum::http::{StatusCode, request::Parts};
+use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
 use crate::connection::Cut;
-use crate::faults::{Fault, Point, Site};
-use crate::{Channel, Simulator, clock, ids};
+use crate::faults::{Fault, Fired, Point, Site};
+use crate::{Channel, Simulator};
 use call::Call;
+use signature::Reply;
 
 pub(crate) use callback::callback;
+pub(crate) use platform::{Certificates, Change, ChangeError, Rotation, View};
 
 const BODY_BYTES_MAX: usize = 64 * 1024;
 const SLOW_SECONDS: u64 = 20;
-const STALE_SECONDS: i64 = 3600;
-const SIGNTEST: &str = "WECHATPAY/SIGNTEST/";
 
 /// What a call gives, before it is signed.
 #[derive(Debug)]
@@ -99,6 +103,17 @@ impl Answer {
         }
     }
 
+    /// The code of an error without its underscores.
+    fn spelt_as_of_old(mut self) -> Self {
+        if let Ok(mut body) = serde_json::from_str::<Value>(&self.body)
+            && let Some(code) = body["code"].as_str()
+        {
+            body["code"] = code.replace('_', "").into();
+            self.body = body.to_string();
+        }
+        self
+    }
+
     fn no_content() -> Self {
         Self {
             status: StatusCode::NO_CONTENT,
@@ -115,10 +130,12 @@ pub(crate) async fn serve(
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
+    let mut reply = Reply::new(&simulator, &parts);
     let (call, body) = match authenticated(&simulator, &parts, body).await {
         Ok(authenticated) => authenticated,
-        Err(error) => return sign(&simulator, error.answer(), None),
+        Err(error) => return reply.send(error.answer()),
     };
+    reply.certificate = matches!(call, Call::Certificates);
     let input = Input {
         simulator: &simulator,
         parts: &parts,
@@ -131,27 +148,40 @@ pub(crate) async fn serve(
         out_trade_no: number.as_deref(),
     };
     if let Some(fired) = simulator.faults.at(Point::Before, &site) {
-        return sign(&simulator, before(fired.fault), Some(&site));
+        if fired.fault == Fault::DropRequest {
+            cut.cut();
+        }
+        reply.site = Some(&site);
+        return reply.send(before(fired.fault));
     }
     if matches!(call, Call::BillFile) {
-        return bill::download(&input).unwrap_or_else(|e| sign(&simulator, e.answer(), None));
+        return bill::download(&input).unwrap_or_else(|error| reply.send(error.answer()));
     }
+    reply.site = Some(&site);
     let answer = perform(&call, &input, &site).unwrap_or_else(ApiError::answer);
     tracing::debug!(operation = ?site.operation, out_trade_no = number,
         status = answer.status.as_u16(), "wechat answered");
-    let Some(fired) = simulator.faults.at(Point::Answer, &site) else {
-        return sign(&simulator, answer, Some(&site));
+    let answer = match simulator.faults.at(Point::Answer, &site) {
+        None => answer,
+        Some(fired) => spoilt(answer, fired, &cut).await,
     };
+    reply.send(answer)
+}
+
+/// Lets an answer's fault strike.
+async fn spoilt(answer: Answer, fired: Fired, cut: &Cut) -> Answer {
     match fired.fault {
         Fault::DropAnswer => cut.cut(),
         Fault::SlowAnswer => {
-            tokio::time::sleep(Duration::from_secs(fired.seconds.unwrap_or(SLOW_SECONDS))).await;
+            let seconds = fired.seconds.unwrap_or(SLOW_SECONDS);
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
         }
-        Fault::Error500 => return sign(&simulator, system_error().answer(), Some(&site)),
-        Fault::RateLimited429WithEffect => return sign(&simulator, rate_limited(), Some(&site)),
+        Fault::Error500 => return system_error().answer(),
+        Fault::RateLimited429WithEffect => return rate_limited().answer(),
+        Fault::OldErrorCode => return answer.spelt_as_of_old(),
         _ => {}
     }
-    sign(&simulator, answer, Some(&site))
+    answer
 }
 
 /// A request as the calls see it.
@@ -198,15 +228,28 @@ async fn authenticated(
 
 fn perform(call: &Call, input: &Input<'_>, site: &Site<'_>) -> Result<Answer, ApiError> {
     match call {
-        Call::Prepay(kind) => orders::prepay(input, *kind),
+        Call::Prepay(kind) => prepay::prepay(input, *kind),
         Call::QueryByNumber(number) => orders::query_by_number(input, number, site),
         Call::QueryById(id) => orders::query_by_id(input, id, site),
         Call::Close(number) => orders::close(input, number, site),
         Call::Refund => refunds::refund(input, site),
         Call::RefundQuery(number) => refunds::query(input, number),
+        Call::RetryRefund(id) => refunds::retry(input, id, site),
         Call::TradeBill => bill::trade_bill(input, site),
+        Call::FundFlowBill => bill::fund_flow_bill(input, site),
         Call::BillFile => Err(system_error()),
-        Call::Certificates => Err(ApiError::new(
+        Call::Certificates => certificates(input.simulator),
+    }
+}
+
+fn certificates(simulator: &Simulator) -> Result<Answer, ApiError> {
+    match simulator.certificates.download(&simulator.keys.wechat) {
+        Some(Ok(body)) => Ok(Answer::ok(&body)),
+        Some(Err(error)) => {
+            tracing::error!(%error, "cannot encrypt a certificate");
+            Err(system_error())
+        }
+        None => Err(ApiError::new(
             StatusCode::NOT_FOUND,
             "RESOURCE_NOT_EXISTS",
             "无可用的平台证书，请使用微信支付公钥",
@@ -220,7 +263,8 @@ fn before(fault: Fault) -> Answer {
             let message = "请求已受理，请使用相同参数重试";
             ApiError::new(StatusCode::ACCEPTED, "USER_PAYING", message).answer()
         }
-        Fault::RateLimited429 => rate_limited(),
+        Fault::RateLimited429 => rate_limited().answer(),
+        Fault::ClockSkew => auth::wrong_time().answer(),
         _ => system_error().answer(),
     }
 }
@@ -233,84 +277,10 @@ fn system_error() -> ApiError {
     )
 }
 
-fn rate_limited() -> Answer {
+fn rate_limited() -> ApiError {
     ApiError::new(
         StatusCode::TOO_MANY_REQUESTS,
         "FREQUENCY_LIMITED",
         "频率限制，请降低频率",
     )
-    .answer()
-}
-
-/// Puts the `Wechatpay-*` headers on; without a site no fault can strike.
-fn sign(simulator: &Simulator, answer: Answer, site: Option<&Site<'_>>) -> Response {
-    let keys = &simulator.keys.wechat;
-    let fault = site
-        .and_then(|site| simulator.faults.at(Point::Signature, site))
-        .map(|f| f.fault);
-    let mut timestamp = clock::now().as_second();
-    if fault == Some(Fault::StaleAnswer) {
-        timestamp -= STALE_SECONDS;
-    }
-    let request_id = format!("{}-{}", ids::token().to_uppercase(), answer.cause);
-    let mut headers = vec![
-        ("request-id", request_id),
-        ("cache-control", "no-cache".to_owned()),
-    ];
-    if fault != Some(Fault::UnsignedAnswer) {
-        let nonce = ids::nonce(32);
-        let signed = if fault == Some(Fault::BadSignature) {
-            "{}"
-        } else {
-            answer.body.as_str()
-        };
-        let message = format!("{timestamp}\n{nonce}\n{signed}\n");
-        let message = if fault == Some(Fault::BadSignature) {
-            format!("{message}!")
-        } else {
-            message
-        };
-        let Ok(mut signature) = keys.signer.sign(message.as_bytes()) else {
-            return StatusCode::INTERNAL_SERVER_ERROR.into_response();
-        };
-        if fault == Some(Fault::SigntestAnswer) {
-            signature = probe(&signature);
-        }
-        let serial = if fault == Some(Fault::UnknownSerial) {
-            format!("PUB_KEY_ID_{}", "0".repeat(30))
-        } else {
-            keys.public_key_id.clone()
-        };
-        headers.extend([
-            ("wechatpay-timestamp", timestamp.to_string()),
-            ("wechatpay-nonce", nonce),
-            ("wechatpay-signature", signature),
-            ("wechatpay-serial", serial),
-            ("wechatpay-signature-type", auth::SCHEME.to_owned()),
-        ]);
-    }
-    respond(answer, headers)
-}
-
-/// What WeChat Pay sends to see whether signatures are checked.
-fn probe(signature: &str) -> String {
-    let tail: String = signature.chars().skip(SIGNTEST.len()).collect();
-    format!("{SIGNTEST}{tail}")
-}
-
-fn respond(answer: Answer, headers: Vec<(&'static str, String)>) -> Response {
-    let has_body = !answer.body.is_empty();
-    let mut response = (answer.status, answer.body).into_response();
-    let all = response.headers_mut();
-    all.remove(header::CONTENT_TYPE);
-    if has_body {
-        let json = HeaderValue::from_static("application/json; charset=utf-8");
-        all.insert(header::CONTENT_TYPE, json);
-    }
-    for (name, value) in headers {
-        if let Ok(value) = HeaderValue::from_str(&value) {
-            all.insert(name, value);
-        }
-    }
-    response
 }

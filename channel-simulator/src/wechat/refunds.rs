@@ -7,10 +7,11 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::{Answer, ApiError, Input};
-use crate::book::{Charge, NewRefund, Novelty, Refund, RefundError, RefundState};
+use crate::book::{Charge, NewRefund, Novelty, Refund, RefundError, RefundState, RetryError};
 use crate::clock::rfc3339;
-use crate::faults::{Fault, Site};
-use crate::{Channel, clock, delivery, ids};
+use crate::delivery::RefundEnd;
+use crate::faults::Site;
+use crate::{Channel, delivery, ids};
 
 #[derive(Debug, Deserialize)]
 struct Request {
@@ -52,10 +53,10 @@ pub(super) fn refund(input: &Input<'_>, site: &Site<'_>) -> Result<Answer, ApiEr
     if amount.total != charge.amount_minor {
         return Err(invalid("订单金额与原订单不一致"));
     }
-    let now = clock::now();
+    let now = input.simulator.clock.moment();
     let new = NewRefund {
         out_refund_no: number,
-        channel_no: ids::wechat_refund(now),
+        channel_no: ids::wechat_refund(now.wall),
         amount_minor: amount.refund,
         reason: request.reason,
         notify_url: request.notify_url,
@@ -67,29 +68,53 @@ pub(super) fn refund(input: &Input<'_>, site: &Site<'_>) -> Result<Answer, ApiEr
         .refund(&charge.out_trade_no, new, now);
     let (charge, refund, novelty) = accepted.map_err(|error| refund_error(&error))?;
     if novelty == Novelty::New {
-        delivery::schedule_refund_end(input.simulator, &refund, end(input, site));
+        schedule_end(input, &refund, site);
     }
     Ok(Answer::ok(&refund_body(&charge, &refund)))
 }
 
-fn end(input: &Input<'_>, site: &Site<'_>) -> RefundState {
-    if input
-        .simulator
-        .faults
-        .strikes(Fault::RefundAbnormal, site)
-        .is_some()
-    {
-        RefundState::Abnormal
-    } else if input
-        .simulator
-        .faults
-        .strikes(Fault::RefundClosed, site)
-        .is_some()
-    {
-        RefundState::Closed
-    } else {
-        RefundState::Success
+fn schedule_end(input: &Input<'_>, refund: &Refund, site: &Site<'_>) {
+    let end = RefundEnd::drawn(input.simulator, site).unwrap_or(RefundEnd::success());
+    delivery::schedule_refund_end(input.simulator, Channel::Wechat, refund, end);
+}
+
+#[derive(Debug, Deserialize)]
+struct Retry {
+    out_refund_no: Option<String>,
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    bank_account: Option<String>,
+    real_name: Option<String>,
+}
+
+/// An ABNORMAL refund goes to a bank card of the payer's, or back to the merchant. The card's
+/// number and name come encrypted; nobody reads them here.
+pub(super) fn retry(input: &Input<'_>, id: &str, site: &Site<'_>) -> Result<Answer, ApiError> {
+    let retry = Retry::deserialize(&input.json()?)
+        .map_err(|error| ApiError::parameter("/body", &error.to_string()))?;
+    let number = retry.out_refund_no.unwrap_or_default();
+    let card = retry.bank_account.is_some() && retry.real_name.is_some();
+    match retry.kind.as_deref() {
+        Some("MERCHANT_BANK_CARD") => {}
+        Some("USER_BANK_CARD") if card => {}
+        Some("USER_BANK_CARD") => {
+            return Err(ApiError::parameter("/bank_account", "缺少必填字段"));
+        }
+        _ => {
+            let issue = "须为USER_BANK_CARD或MERCHANT_BANK_CARD";
+            return Err(ApiError::parameter("/type", issue));
+        }
     }
+    let retried = input
+        .simulator
+        .book(Channel::Wechat)
+        .retry_abnormal(id, &number);
+    let (charge, refund) = retried.map_err(|error| match error {
+        RetryError::Unknown => not_exists(),
+        RetryError::NotAbnormal => invalid("退款单状态不是退款异常"),
+    })?;
+    schedule_end(input, &refund, site);
+    Ok(Answer::ok(&refund_body(&charge, &refund)))
 }
 
 fn valid_refund_number(number: &str) -> bool {
@@ -129,6 +154,8 @@ fn refund_error(error: &RefundError) -> ApiError {
         RefundError::Unknown | RefundError::NotPaid => not_exists(),
         RefundError::Changed => invalid("退款单号重复，且与首次请求的参数不一致"),
         RefundError::TooMuch => invalid("退款金额累计超过订单金额"),
+        RefundError::TooMany => invalid("一笔订单最多退款50次"),
+        RefundError::TooLate => invalid("订单已超过可退款的最大期限"),
         RefundError::Full => super::system_error(),
     }
 }

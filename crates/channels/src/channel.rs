@@ -13,9 +13,11 @@ use jiff::{SignedDuration, Timestamp};
 use payment_core::ChannelKind;
 
 use crate::credentials::{Files, Fingerprint, LoadError};
+use crate::http::Wire;
+use crate::outcome::{Fail, Refusal};
 use crate::{
-    Alipay, Bill, CallbackError, Closed, Created, NewOrder, Notice, OrderStatus, Outcome, Wechat,
-    http,
+    Alipay, Bill, CallbackError, Cancelled, CertificateRefresh, Closed, Created, FundBill,
+    NewOrder, NewRefund, Notice, OrderStatus, Outcome, RefundStatus, Wechat,
 };
 
 /// How often the credential files are looked at, at most.
@@ -36,7 +38,8 @@ impl Channel {
         }
     }
 
-    /// Asks for a code that the payer can scan. Repeating an equal order is safe.
+    /// Asks for whatever the payer needs to pay by the order's method. Repeating an equal order is
+    /// safe.
     pub async fn create(&self, order: &NewOrder, now: Timestamp) -> Outcome<Created> {
         match self {
             Self::Wechat(wechat) => wechat.create(order, now).await.into(),
@@ -52,6 +55,19 @@ impl Channel {
         }
     }
 
+    /// The same, found by the channel's own number.
+    pub async fn query_by_transaction(
+        &self,
+        transaction_id: &str,
+        now: Timestamp,
+    ) -> Outcome<OrderStatus> {
+        match self {
+            Self::Wechat(wechat) => wechat.query_by_transaction(transaction_id, now).await,
+            Self::Alipay(alipay) => alipay.query_by_transaction(transaction_id, now).await,
+        }
+        .into()
+    }
+
     /// Ends an order's chance of being paid.
     pub async fn close(&self, channel_order_no: &str, now: Timestamp) -> Outcome<Closed> {
         match self {
@@ -60,11 +76,56 @@ impl Channel {
         }
     }
 
+    /// Undoes an order whose outcome is unknown: closes it, or refunds all of it if it was paid.
+    /// Alipay alone has this; unknown means that it has to be repeated.
+    pub async fn cancel(&self, channel_order_no: &str, now: Timestamp) -> Outcome<Cancelled> {
+        match self {
+            Self::Wechat(_) => Err(Fail::Refused(Refusal::not_sent(
+                Refusal::NOT_OFFERED,
+                "WeChat Pay cannot cancel an order; close it or refund it",
+            ))),
+            Self::Alipay(alipay) => alipay.cancel(channel_order_no, now).await,
+        }
+        .into()
+    }
+
+    /// Gives money back. Repeating an equal refund is safe, and the only way to repeat one.
+    pub async fn refund(&self, refund: &NewRefund, now: Timestamp) -> Outcome<RefundStatus> {
+        match self {
+            Self::Wechat(wechat) => wechat.refund(refund, now).await,
+            Self::Alipay(alipay) => alipay.refund(refund, now).await,
+        }
+        .into()
+    }
+
+    /// What the channel knows of a refund.
+    pub async fn query_refund(
+        &self,
+        channel_order_no: &str,
+        channel_refund_no: &str,
+        now: Timestamp,
+    ) -> Outcome<RefundStatus> {
+        let (order, refund) = (channel_order_no, channel_refund_no);
+        match self {
+            Self::Wechat(wechat) => wechat.query_refund(order, refund, now).await,
+            Self::Alipay(alipay) => alipay.query_refund(order, refund, now).await,
+        }
+        .into()
+    }
+
     /// The channel's account of one Beijing day, which must be over.
     pub async fn bill(&self, day: Date, now: Timestamp) -> Outcome<Bill> {
         match self {
             Self::Wechat(wechat) => wechat.bill(day, now).await.into(),
             Self::Alipay(alipay) => alipay.bill(day, now).await.into(),
+        }
+    }
+
+    /// What moved on the merchant's balance in one Beijing day, which must be over.
+    pub async fn fund_bill(&self, day: Date, now: Timestamp) -> Outcome<FundBill> {
+        match self {
+            Self::Wechat(wechat) => wechat.fund_bill(day, now).await.into(),
+            Self::Alipay(alipay) => alipay.fund_bill(day, now).await.into(),
         }
     }
 
@@ -78,7 +139,7 @@ impl Channel {
     ) -> Result<Notice, CallbackError> {
         match self {
             Self::Wechat(wechat) => wechat.verify_callback(headers, body, now),
-            Self::Alipay(alipay) => alipay.verify_callback(body),
+            Self::Alipay(alipay) => alipay.verify_callback(body, now),
         }
     }
 }
@@ -111,7 +172,7 @@ pub const fn failure(kind: ChannelKind) -> (&'static str, &'static [u8]) {
 #[derive(Debug)]
 pub struct Channels {
     config: contract::config::Channels,
-    http: reqwest::Client,
+    wire: Wire,
     loaded: RwLock<Loaded>,
 }
 
@@ -143,17 +204,17 @@ pub enum Reload {
 impl Channels {
     /// Reads the credentials of every configured channel; any missing or broken one is an error.
     pub fn load(config: &contract::config::Channels) -> Result<Self, LoadError> {
-        let http = http::client(
+        let wire = Wire::new(
             Duration::from_millis(config.connect_timeout_milliseconds),
             Duration::from_millis(config.total_timeout_milliseconds),
         )
         .map_err(|source| LoadError::Client { source })?;
         // Taken before reading: a change in between is then seen by the next look.
         let fingerprint = Fingerprint::of(&config.credentials_directory);
-        let keys = read(config, &http)?;
+        let keys = read(config, &wire, None)?;
         Ok(Self {
             config: config.clone(),
-            http,
+            wire,
             loaded: RwLock::new(Loaded {
                 keys,
                 fingerprint,
@@ -178,6 +239,16 @@ impl Channels {
             .filter_map(|kind| self.get(kind))
     }
 
+    /// Downloads WeChat Pay's platform certificates when they are due: an hour after the last time,
+    /// a minute after one that failed or that left a key unknown. Cheap enough to call on every
+    /// turn of a loop; does nothing unless platform certificates are configured.
+    pub async fn refresh_certificates(&self, now: Timestamp) -> CertificateRefresh {
+        match self.get(ChannelKind::Wechat).as_deref() {
+            Some(Channel::Wechat(wechat)) => wechat.refresh_certificates(now).await,
+            _ => CertificateRefresh::NotUsed,
+        }
+    }
+
     /// Rereads the credentials if their files changed. Cheap enough to call on every turn of a
     /// loop; touches only a few small files.
     pub fn reload(&self, now: Timestamp) -> Reload {
@@ -193,7 +264,7 @@ impl Channels {
         if fingerprint == loaded.fingerprint {
             return Reload::Unchanged;
         }
-        match read(&self.config, &self.http) {
+        match read(&self.config, &self.wire, Some(&loaded.keys)) {
             Ok(keys) => {
                 loaded.keys = keys;
                 loaded.fingerprint = fingerprint;
@@ -204,17 +275,26 @@ impl Channels {
     }
 }
 
-fn read(config: &contract::config::Channels, http: &reqwest::Client) -> Result<Keys, LoadError> {
+/// `old` hands its downloaded certificates on.
+fn read(
+    config: &contract::config::Channels,
+    wire: &Wire,
+    old: Option<&Keys>,
+) -> Result<Keys, LoadError> {
     let files = Files::open(&config.credentials_directory);
+    let old = match old.and_then(|old| old.wechat.as_deref()) {
+        Some(Channel::Wechat(wechat)) => Some(wechat),
+        _ => None,
+    };
     let wechat = config
         .wechat
         .as_ref()
-        .map(|wechat| Wechat::load(&files, wechat, http.clone()))
+        .map(|wechat| Wechat::load(&files, wechat, wire.clone(), old))
         .transpose()?;
     let alipay = config
         .alipay
         .as_ref()
-        .map(|alipay| Alipay::load(&files, alipay, http.clone()))
+        .map(|alipay| Alipay::load(&files, alipay, wire.clone()))
         .transpose()?;
     Ok(Keys {
         wechat: wechat.map(|wechat| Arc::new(Channel::Wechat(wechat))),

@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use contract::names::channel_key as key;
 use secrecy::zeroize::Zeroizing;
 
+use crate::certificate::CertificateProblem;
 use crate::crypto::KeyError;
 
 /// Why the channels cannot be used as configured.
@@ -32,6 +33,12 @@ pub enum LoadError {
     },
     #[error("{url} is not an http or https URL: correct {field} in the configuration")]
     Url { field: &'static str, url: String },
+    #[error(
+        "certificate mode needs all three of alipay-app-certificate, alipay-certificate and \
+         alipay-root-certificates in the channels' Secret, key mode none of them: add {missing} or \
+         remove the others"
+    )]
+    HalfCertificateMode { missing: &'static str },
     #[error("cannot set up the HTTP client")]
     Client { source: reqwest::Error },
 }
@@ -54,6 +61,10 @@ fn meaning(key: &str) -> &'static str {
         key::ALIPAY_APP_ID => "the Alipay application id",
         key::ALIPAY_PRIVATE_KEY => "the application's private key",
         key::ALIPAY_PUBLIC_KEY => "Alipay's public key (not the application's own)",
+        key::ALIPAY_SELLER_ID => "the id of the seller (2088…) that callbacks must name",
+        key::ALIPAY_APP_CERTIFICATE => "the application's certificate in PEM (appCertPublicKey)",
+        key::ALIPAY_CERTIFICATE => "Alipay's certificate in PEM (alipayCertPublicKey_RSA2)",
+        key::ALIPAY_ROOT_CERTIFICATES => "Alipay's root certificates in PEM (alipayRootCert)",
         _ => "a value",
     }
 }
@@ -66,6 +77,10 @@ impl Files {
     /// through the link once keeps a reading from mixing two versions.
     pub(crate) fn open(directory: &Path) -> Self {
         Self(fs::canonicalize(directory.join("..data")).unwrap_or_else(|_| directory.to_owned()))
+    }
+
+    pub(crate) fn has(&self, key: &str) -> bool {
+        self.0.join(key).exists()
     }
 
     /// The whole file, wiped when dropped.
@@ -105,6 +120,15 @@ impl Files {
     ) -> Result<T, LoadError> {
         parse(self.text(key)?.trim()).map_err(|error| self.invalid(key, error.to_string()))
     }
+
+    /// Parses certificates.
+    pub(crate) fn certificates<T>(
+        &self,
+        key: &'static str,
+        parse: impl FnOnce(&str) -> Result<T, CertificateProblem>,
+    ) -> Result<T, LoadError> {
+        parse(self.text(key)?.trim()).map_err(|error| self.invalid(key, error.to_string()))
+    }
 }
 
 /// Tells whether the files changed: the identity, time and size of each.
@@ -113,7 +137,11 @@ pub(crate) struct Fingerprint(Vec<Option<(u64, i64, i64, u64)>>);
 
 impl Fingerprint {
     pub(crate) fn of(directory: &Path) -> Self {
-        let keys = key::WECHAT.iter().chain(&key::ALIPAY);
+        let keys = key::WECHAT
+            .iter()
+            .chain(&key::ALIPAY)
+            .chain(&key::ALIPAY_CERTIFICATE_MODE)
+            .chain([&key::ALIPAY_SELLER_ID]);
         Self(
             keys.map(|key| {
                 let data = fs::metadata(directory.join(key)).ok()?;

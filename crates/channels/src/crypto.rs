@@ -6,9 +6,12 @@
 //! Not here: which bytes are signed (each channel's own rules).
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
+use aws_lc_rs::encoding::{AsDer as _, PublicKeyX509Der};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
-use aws_lc_rs::signature::{ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256};
+use aws_lc_rs::signature::{
+    KeyPair as _, ParsedPublicKey, RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256,
+};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
@@ -42,6 +45,12 @@ impl SigningKey {
         }
     }
 
+    /// Whether this is the private half of a public key (SPKI).
+    pub(crate) fn belongs_to(&self, spki: &[u8]) -> bool {
+        let public: Result<PublicKeyX509Der<'_>, _> = self.0.public_key().as_der();
+        public.is_ok_and(|public| public.as_ref() == spki)
+    }
+
     /// The signature in base64; `None` only if the library failed.
     pub(crate) fn sign(&self, message: &[u8]) -> Option<String> {
         let mut signature = vec![0; self.0.public_modulus_len()];
@@ -62,7 +71,12 @@ pub(crate) struct VerifyingKey(ParsedPublicKey);
 
 impl VerifyingKey {
     pub(crate) fn parse(text: &str) -> Result<Self, KeyError> {
-        ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der(text)?.as_slice())
+        Self::from_spki(&der(text)?)
+    }
+
+    /// The key of a certificate.
+    pub(crate) fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
+        ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)
             .map(Self)
             .map_err(|_| KeyError::PublicKey)
     }
@@ -71,7 +85,11 @@ impl VerifyingKey {
     pub(crate) fn verifies(&self, message: &[u8], signature: &str) -> bool {
         STANDARD
             .decode(signature)
-            .is_ok_and(|signature| self.0.verify_sig(message, &signature).is_ok())
+            .is_ok_and(|signature| self.verifies_raw(message, &signature))
+    }
+
+    pub(crate) fn verifies_raw(&self, message: &[u8], signature: &[u8]) -> bool {
+        self.0.verify_sig(message, signature).is_ok()
     }
 }
 

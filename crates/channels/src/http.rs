@@ -6,6 +6,7 @@
 //! Not here: retries. A repeat is a decision about money and belongs to the caller.
 
 use std::error::Error as _;
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
@@ -13,6 +14,7 @@ use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
+use crate::limit::Limits;
 use crate::outcome::{Fail, Refusal, UncertaintyReason};
 
 pub(crate) const USER_AGENT: &str = concat!("payment-runtime/", env!("CARGO_PKG_VERSION"));
@@ -39,7 +41,24 @@ impl Answer {
     }
 }
 
-pub(crate) fn client(connect: Duration, total: Duration) -> Result<Client, reqwest::Error> {
+/// The connections to the channels and the limits on their use; shared by all of them and kept
+/// over a change of keys.
+#[derive(Clone, Debug)]
+pub(crate) struct Wire {
+    pub(crate) client: Client,
+    pub(crate) limits: Arc<Limits>,
+}
+
+impl Wire {
+    pub(crate) fn new(connect: Duration, total: Duration) -> Result<Self, reqwest::Error> {
+        Ok(Self {
+            client: client(connect, total)?,
+            limits: Arc::new(Limits::new(connect)),
+        })
+    }
+}
+
+fn client(connect: Duration, total: Duration) -> Result<Client, reqwest::Error> {
     Client::builder()
         .connect_timeout(connect)
         .timeout(total)

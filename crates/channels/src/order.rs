@@ -1,11 +1,15 @@
-//! Orders and notices in the words both channels share.
+//! Orders in the words both channels share.
 //!
 //! Guarantees: nothing here names a field of a channel; amounts are [`Money`].
 //!
 //! Not here: the states of a payment (`payment-core`); these are the channel's view alone.
 
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
 use jiff::Timestamp;
-use payment_core::{Currency, Money};
+use payment_core::{ChannelKind, Currency, Money, PayMethod};
+use serde::{Deserialize, Serialize};
 
 use crate::outcome::{Fail, Refusal};
 
@@ -14,18 +18,58 @@ use crate::outcome::{Fail, Refusal};
 pub struct NewOrder {
     /// What the channel knows as `out_trade_no`.
     pub channel_order_no: String,
+    pub method: PayMethod,
     pub amount: Money,
     /// Shown to the payer; shortened and cleaned to what the channel takes.
     pub subject: String,
     /// Without a query string: its parameters would become part of signed notices.
     pub notify_url: String,
     pub expires_at: Timestamp,
+    pub payer: Payer,
+}
+
+/// Who pays, as far as the method needs it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default, deny_unknown_fields)]
+pub struct Payer {
+    /// The openid at WeChat Pay, the buyer's id or open id at Alipay.
+    pub id: Option<String>,
+    pub client_ip: Option<String>,
+    /// Where the payer's browser goes afterwards. That it comes back proves no payment.
+    pub return_url: Option<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Created {
-    /// The text of the QR code that the payer scans.
-    pub qr_code_url: String,
+    pub action: Action,
+}
+
+/// What the payer's side does next. Stored as it is and shown by the API.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(
+    tag = "type",
+    rename_all = "SCREAMING_SNAKE_CASE",
+    rename_all_fields = "camelCase"
+)]
+pub enum Action {
+    /// Show this text as a QR code.
+    QrCode { url: String },
+    /// Send the payer's browser there.
+    Redirect { url: String },
+    /// Hand these to `WeixinJSBridge` or `wx.requestPayment`: appId, timeStamp, nonceStr, package,
+    /// signType, paySign.
+    WechatJsapi {
+        parameters: BTreeMap<String, String>,
+    },
+    /// Hand these to WeChat's app SDK: appid, partnerid, prepayid, package, noncestr, timestamp,
+    /// sign.
+    WechatApp {
+        parameters: BTreeMap<String, String>,
+    },
+    /// Hand this to Alipay's app SDK.
+    AlipayApp { order_string: String },
+    /// Hand this to `my.tradePay`.
+    AlipayTrade { trade_no: String },
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +80,17 @@ pub struct OrderStatus {
     /// The order's full amount; always there once paid.
     pub amount: Option<Money>,
     pub paid_at: Option<Timestamp>,
+}
+
+impl OrderStatus {
+    pub(crate) const fn not_found() -> Self {
+        Self {
+            state: OrderState::NotFound,
+            transaction_id: None,
+            amount: None,
+            paid_at: None,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -59,80 +114,23 @@ pub enum Closed {
     NotFound,
 }
 
-/// A verified callback.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice {
-    /// Names the event of this order, equal on every repeat: `TRANSACTION.SUCCESS`,
-    /// `TRADE_SUCCESS:<refund number>`. Unique together with the transaction id.
-    pub event_id: String,
-    pub channel_order_no: String,
-    pub transaction_id: String,
-    pub state: OrderState,
-    /// The order's full amount, also in a refund's notice.
-    pub amount: Money,
-    pub paid_at: Option<Timestamp>,
-    /// The refund that the notice is about, if it is about one.
-    pub refund: Option<RefundNotice>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RefundNotice {
-    /// Our number of the refund; absent when the channel did not repeat it.
-    pub refund_no: Option<String>,
-    /// This refund alone; absent where the channel tells only the order's sum so far (Alipay).
-    pub amount: Option<Money>,
-    pub state: RefundState,
-}
-
+/// How cancelling ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum RefundState {
-    Succeeded,
-    /// The channel gave it up; another attempt needs a new number.
-    Failed,
-    /// Stuck with the channel until a person acts.
-    Abnormal,
-}
-
-/// Why a callback is not believed. The receiver answers each with a failure; none is stored.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum CallbackError {
-    /// The channel tests that we do verify; it sends the real one afterwards.
-    #[error("signature probe")]
-    Probe,
-    #[error("the signature does not fit")]
-    BadSignature,
-    #[error("signed with a key that is not configured")]
-    UnknownKey,
-    #[error("the timestamp is more than five minutes away")]
-    Stale,
-    #[error("malformed: {0}")]
-    Malformed(String),
-    #[error("about another merchant or application")]
-    WrongMerchant,
-}
-
-impl CallbackError {
-    /// Probes are routine and must not raise alarms.
-    pub const fn is_probe(&self) -> bool {
-        matches!(self, Self::Probe)
-    }
-
-    /// The label on metrics; never reword.
-    pub const fn as_str(&self) -> &'static str {
-        match self {
-            Self::Probe => "probe",
-            Self::BadSignature => "bad_signature",
-            Self::UnknownKey => "unknown_key",
-            Self::Stale => "stale",
-            Self::Malformed(_) => "malformed",
-            Self::WrongMerchant => "wrong_merchant",
-        }
-    }
+pub enum Cancelled {
+    /// It was not paid and can no longer be.
+    Closed,
+    /// It was paid, and all of it went back.
+    Refunded,
+    /// There was nothing to do: the channel knows no such order, or it had ended before.
+    Nothing,
 }
 
 /// The rules both channels share, each of them independent of the clock: a repeat must never be
 /// refused here when its first attempt was let through.
-pub(crate) fn check(order: &NewOrder) -> Result<(), Fail> {
+pub(crate) fn check(order: &NewOrder, channel: ChannelKind) -> Result<(), Fail> {
+    if order.method.channel() != channel {
+        return Err(Fail::invalid("the method belongs to another channel"));
+    }
     if order.amount.currency != Currency::CNY {
         return Err(Fail::Refused(Refusal::not_sent(
             Refusal::CURRENCY_NOT_SUPPORTED,
@@ -142,12 +140,35 @@ pub(crate) fn check(order: &NewOrder) -> Result<(), Fail> {
     if order.amount.minor < 1 {
         return Err(Fail::invalid("the amount must be at least 0.01"));
     }
-    if order.notify_url.contains(['?', '#']) || order.notify_url.len() > 255 {
+    if order.amount.minor > channel.amount_minor_max() {
+        return Err(Fail::invalid("the amount is larger than the channel takes"));
+    }
+    check_notify_url(&order.notify_url)
+}
+
+pub(crate) fn check_notify_url(url: &str) -> Result<(), Fail> {
+    if url.contains(['?', '#']) || url.len() > 255 {
         return Err(Fail::invalid(
             "the notify URL must have no query and at most 255 bytes",
         ));
     }
     Ok(())
+}
+
+/// For methods that need it.
+pub(crate) fn payer_id(order: &NewOrder) -> Result<&str, Fail> {
+    let id = order.payer.id.as_deref().unwrap_or_default();
+    if id.is_empty() {
+        return Err(Fail::invalid("the method needs the payer's id"));
+    }
+    Ok(id)
+}
+
+/// For methods that need it.
+pub(crate) fn client_ip(order: &NewOrder) -> Result<IpAddr, Fail> {
+    let ip = order.payer.client_ip.as_deref().unwrap_or_default();
+    ip.parse()
+        .map_err(|_| Fail::invalid("the method needs the payer's IP address"))
 }
 
 /// Cuts to at most `max` bytes, at a character.

@@ -34,6 +34,13 @@ impl Refusal {
     /// The request breaks a rule of the channel that can be seen from here.
     pub const INVALID_REQUEST: &'static str = "INVALID_LOCAL_REQUEST";
 
+    /// So many calls at once that the channel would refuse some; try again a little later.
+    pub const LOCAL_RATE_LIMIT: &'static str = "LOCAL_RATE_LIMIT";
+    /// No key is there to verify an answer with, so none was asked for.
+    pub const NO_VERIFYING_KEY: &'static str = "NO_VERIFYING_KEY";
+    /// The channel has no such operation.
+    pub const NOT_OFFERED: &'static str = "NOT_OFFERED_BY_CHANNEL";
+
     pub(crate) fn not_sent(code: &str, message: impl Into<String>) -> Self {
         Self {
             code: code.to_owned(),

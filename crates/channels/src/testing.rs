@@ -16,13 +16,13 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use contract::names::channel_key as key;
 use jiff::Timestamp;
-use payment_core::{Currency, Money};
+use payment_core::{Currency, Money, PayMethod};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
-use crate::NewOrder;
 use crate::crypto::SigningKey;
+use crate::{NewOrder, NewRefund, Outcome, Payer};
 
 pub(crate) const MERCHANT: &str = "1900000109";
 pub(crate) const WECHAT_APP: &str = "wxd678efh567hg6787";
@@ -31,6 +31,7 @@ pub(crate) const KEY_ID: &str = "PUB_KEY_ID_0119000001092026100100000000000001";
 pub(crate) const OTHER_KEY_ID: &str = "PUB_KEY_ID_0119000001092026100100000000000002";
 pub(crate) const API_KEY: &str = "0123456789abcdef0123456789ABCDEF";
 pub(crate) const NUMBER: &str = "P20261003000001";
+pub(crate) const REFUND_NUMBER: &str = "R20261003000001";
 
 /// Belongs to the vectors made with OpenSSL; its private half was thrown away.
 pub(crate) const OPENSSL_PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
@@ -77,10 +78,10 @@ fn pem_text(tag: &str, der: &[u8]) -> String {
     pem::encode(&pem::Pem::new(tag, der))
 }
 
-/// The merchant's pair, and the two pairs of the channel.
-pub(crate) fn keys() -> &'static [Keys; 3] {
-    static KEYS: OnceLock<[Keys; 3]> = OnceLock::new();
-    KEYS.get_or_init(|| [Keys::generate(), Keys::generate(), Keys::generate()])
+/// The merchant's pair, the two pairs of the channel, and that of an authority.
+pub(crate) fn keys() -> &'static [Keys; 4] {
+    static KEYS: OnceLock<[Keys; 4]> = OnceLock::new();
+    KEYS.get_or_init(|| std::array::from_fn(|_| Keys::generate()))
 }
 
 pub(crate) fn merchant() -> &'static Keys {
@@ -95,6 +96,28 @@ pub(crate) fn channel() -> &'static Keys {
 /// The channel's second live key.
 pub(crate) fn other() -> &'static Keys {
     &keys()[2]
+}
+
+pub(crate) fn authority() -> &'static Keys {
+    &keys()[3]
+}
+
+/// `done`, the refusal's code (with `!` if it was not sent), or the reason of the uncertainty.
+pub(crate) fn short<T>(outcome: Outcome<T>) -> String {
+    match outcome {
+        Outcome::Done(_) => "done".to_owned(),
+        Outcome::Refused(refusal) if refusal.sent => refusal.code,
+        Outcome::Refused(refusal) => format!("!{}", refusal.code),
+        Outcome::Unknown(uncertainty) => format!("?{}", uncertainty.reason.as_str()),
+    }
+}
+
+/// What was done, or how it [`short`]ly ended.
+pub(crate) fn result<T>(outcome: Outcome<T>) -> Result<T, String> {
+    match outcome {
+        Outcome::Done(done) => Ok(done),
+        other => Err(short(other)),
+    }
 }
 
 pub(crate) fn write(directory: &Path, name: &str, text: &str) {
@@ -132,6 +155,7 @@ pub(crate) fn config(base: &str, directory: &Path) -> contract::config::Channels
         credentials_directory: directory.to_owned(),
         wechat: Some(contract::config::Wechat {
             base_url: base.to_owned(),
+            platform_certificates: false,
         }),
         alipay: Some(contract::config::Alipay {
             gateway_url: format!("{base}/gateway.do"),
@@ -144,10 +168,85 @@ pub(crate) fn config(base: &str, directory: &Path) -> contract::config::Channels
 pub(crate) fn order() -> NewOrder {
     NewOrder {
         channel_order_no: NUMBER.to_owned(),
+        method: PayMethod::WechatNative,
         amount: Money::new(9_999, Currency::CNY),
         subject: "茶 & tea".to_owned(),
         notify_url: "https://pay.example.com/callbacks/x".to_owned(),
         expires_at: Timestamp::from_second(1_790_007_200).unwrap(),
+        payer: Payer::default(),
+    }
+}
+
+pub(crate) fn order_by(method: PayMethod) -> NewOrder {
+    NewOrder { method, ..order() }
+}
+
+/// A part of [`order`]'s amount.
+pub(crate) fn refund() -> NewRefund {
+    NewRefund {
+        channel_order_no: NUMBER.to_owned(),
+        channel_refund_no: REFUND_NUMBER.to_owned(),
+        amount: Money::new(1_000, Currency::CNY),
+        total: Money::new(9_999, Currency::CNY),
+        reason: Some("too\nlate".to_owned()),
+        notify_url: "https://pay.example.com/callbacks/x".to_owned(),
+    }
+}
+
+/// A certificate to be made.
+pub(crate) struct Certified {
+    pub(crate) name: &'static str,
+    pub(crate) keys: &'static Keys,
+    /// Hex.
+    pub(crate) serial: &'static str,
+    /// The first of January of each.
+    pub(crate) years: (i32, i32),
+    pub(crate) is_authority: bool,
+}
+
+impl Certified {
+    /// One that is valid at [`now`].
+    pub(crate) const fn new(name: &'static str, keys: &'static Keys, serial: &'static str) -> Self {
+        Self {
+            name,
+            keys,
+            serial,
+            years: (2026, 2031),
+            is_authority: false,
+        }
+    }
+
+    fn parameters(&self) -> rcgen::CertificateParams {
+        let mut parameters = rcgen::CertificateParams::default();
+        let name = &mut parameters.distinguished_name;
+        name.push(rcgen::DnType::CountryName, "CN");
+        name.push(rcgen::DnType::OrganizationName, "Example");
+        name.push(rcgen::DnType::CommonName, self.name);
+        let serial = hex::decode(self.serial).unwrap();
+        parameters.serial_number = Some(rcgen::SerialNumber::from_slice(&serial));
+        parameters.not_before = rcgen::date_time_ymd(self.years.0, 1, 1);
+        parameters.not_after = rcgen::date_time_ymd(self.years.1, 1, 1);
+        if self.is_authority {
+            parameters.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        }
+        parameters
+    }
+
+    fn pair(&self) -> rcgen::KeyPair {
+        let algorithm = &rcgen::PKCS_RSA_SHA256;
+        rcgen::KeyPair::from_pem_and_sign_algo(&self.keys.private_pem, algorithm).unwrap()
+    }
+
+    /// PEM.
+    pub(crate) fn self_signed(&self) -> String {
+        self.parameters().self_signed(&self.pair()).unwrap().pem()
+    }
+
+    /// PEM.
+    pub(crate) fn issued_by(&self, issuer: &Self) -> String {
+        let issuer = rcgen::Issuer::new(issuer.parameters(), issuer.pair());
+        let certificate = self.parameters().signed_by(&self.pair(), &issuer);
+        certificate.unwrap().pem()
     }
 }
 

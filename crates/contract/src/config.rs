@@ -113,6 +113,10 @@ pub struct Channels {
 pub struct Wechat {
     /// `https://api.mch.weixin.qq.com`, or the simulator, without a final slash.
     pub base_url: String,
+    /// Also trust WeChat Pay's platform certificates, downloaded and refreshed; for merchants
+    /// registered before WeChat Pay public keys existed. The public key is then optional.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub platform_certificates: bool,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -131,6 +135,21 @@ pub struct Payment {
     pub expires_in_seconds: u64,
     /// Requests one process works on at once; more are answered 503.
     pub max_concurrent_requests: usize,
+    /// What is done with money that came after a payment was closed or failed.
+    pub paid_after_close: PaidAfterClose,
+}
+
+/// What is done with money that came after a payment was closed or failed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PaidAfterClose {
+    /// Given back at once.
+    #[default]
+    Refund,
+    /// Taken as paid after all, unless the order has a later attempt: then given back.
+    Reopen,
+    /// Nothing but the alarm: a person decides.
+    Manual,
 }
 
 impl Default for Payment {
@@ -139,6 +158,7 @@ impl Default for Payment {
             idempotency_window_seconds: 300,
             expires_in_seconds: 7200,
             max_concurrent_requests: 512,
+            paid_after_close: PaidAfterClose::default(),
         }
     }
 }

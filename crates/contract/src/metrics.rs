@@ -21,3 +21,9 @@ pub const RECONCILED_AT: &str = "payment_reconciliation_last_success_timestamp_s
 pub const DEPENDENCY_UP: &str = "payment_dependency_up";
 /// Gauge `{state}`: payments that are not in a final state.
 pub const OPEN_PAYMENTS: &str = "payment_open_payments";
+/// Counter `{channel, outcome}`: states that refunds entered.
+pub const REFUNDS: &str = "payment_refund_outcomes_total";
+/// Gauge `{state}`: refunds that are not in a final state.
+pub const OPEN_REFUNDS: &str = "payment_open_refunds";
+/// Gauge: refunds stuck at the channel until a person acts there.
+pub const STUCK_REFUNDS: &str = "payment_refunds_needing_attention";

@@ -44,6 +44,22 @@ pub mod channel_key {
     /// The WeChat Pay public key, PEM (SPKI).
     pub const WECHAT_PUBLIC_KEY: &str = "wechat-public-key";
 
+    /// Optional: the seller (`2088…`) that callbacks must name.
+    pub const ALIPAY_SELLER_ID: &str = "alipay-seller-id";
+    /// Optional, with the two below: certificate mode. The application's certificate, PEM.
+    pub const ALIPAY_APP_CERTIFICATE: &str = "alipay-app-certificate";
+    /// Alipay's certificate (alipayCertPublicKey_RSA2), PEM; takes the place of
+    /// [`ALIPAY_PUBLIC_KEY`].
+    pub const ALIPAY_CERTIFICATE: &str = "alipay-certificate";
+    /// Alipay's root certificates, a PEM bundle.
+    pub const ALIPAY_ROOT_CERTIFICATES: &str = "alipay-root-certificates";
+    /// What certificate mode adds; all three or none.
+    pub const ALIPAY_CERTIFICATE_MODE: [&str; 3] = [
+        ALIPAY_APP_CERTIFICATE,
+        ALIPAY_CERTIFICATE,
+        ALIPAY_ROOT_CERTIFICATES,
+    ];
+
     /// What a client of WeChat Pay needs.
     pub const WECHAT: [&str; 7] = [
         WECHAT_APP_ID,

@@ -4,6 +4,7 @@
 //! says who may decide: a clock may only ask, a synchronous answer cannot speak about money that
 //! moved, and only the three verified sources end a payment.
 
+use crate::guards::{Guard, holds};
 use crate::{Money, PaymentState};
 
 /// Where a piece of evidence comes from, weakest first.
@@ -83,13 +84,24 @@ pub struct Evidence {
 
 /// What follows from a piece of evidence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Decision {
-    /// The payment enters another state.
-    Move(PaymentState),
+pub enum Decision<State = PaymentState> {
+    /// The payment (or refund) enters another state.
+    Move(State),
     /// Known already, or says nothing new.
     Keep,
     /// Recorded and not believed.
     Reject(Rejection),
+}
+
+impl<State> Decision<State> {
+    /// The word under which a decision is recorded.
+    pub const fn as_str(&self) -> &'static str {
+        match self {
+            Self::Move(_) => "moved",
+            Self::Keep => "kept",
+            Self::Reject(why) => why.as_str(),
+        }
+    }
 }
 
 /// Why evidence was not believed.
@@ -125,12 +137,19 @@ pub fn decide(state: PaymentState, amount: Money, evidence: Evidence) -> Decisio
     }
 }
 
+/// Whether another attempt for the same order may begin: only where it is proven that this one
+/// charged nothing. Both states are entered by evidence alone.
+pub fn may_try_again(state: PaymentState) -> bool {
+    matches!(state, PaymentState::Failed | PaymentState::Closed)
+        || (state.is_open() && !holds(Guard::AttemptNeedsProof))
+}
+
 fn on_paid(state: PaymentState, amount: Money, charged: Money, source: Source) -> Decision {
     use PaymentState as S;
     if source < Source::Query {
         return Decision::Reject(Rejection::SourceTooWeak);
     }
-    if charged != amount {
+    if charged != amount && holds(Guard::AmountMustMatch) {
         return Decision::Reject(Rejection::AmountDiffers);
     }
     match state {
@@ -150,9 +169,16 @@ fn on_closed(state: PaymentState, source: Source) -> Decision {
         // The channel cannot have closed what it was never asked for.
         S::Created => Decision::Reject(Rejection::SourceTooWeak),
         S::Closed | S::Failed => Decision::Keep,
-        S::Paid | S::PartlyRefunded | S::Refunded | S::PaidAfterClose => {
-            Decision::Reject(Rejection::AlreadyFinal)
-        }
+        S::Paid | S::PartlyRefunded | S::Refunded | S::PaidAfterClose => too_late_for(S::Closed),
+    }
+}
+
+/// A terminal state stays, whatever a weaker or older message says.
+fn too_late_for(next: PaymentState) -> Decision {
+    if holds(Guard::TerminalIsFinal) {
+        Decision::Reject(Rejection::AlreadyFinal)
+    } else {
+        Decision::Move(next)
     }
 }
 
@@ -190,7 +216,7 @@ fn on_accepted(state: PaymentState, source: Source) -> Decision {
             Decision::Keep
         }
         S::Paid | S::Failed | S::Closed | S::PartlyRefunded | S::Refunded | S::PaidAfterClose => {
-            Decision::Reject(Rejection::AlreadyFinal)
+            too_late_for(S::Pending)
         }
     }
 }
@@ -205,6 +231,7 @@ fn on_declined(state: PaymentState, source: Source) -> Decision {
     match state {
         S::Submitting => Decision::Move(S::Failed),
         S::Failed => Decision::Keep,
+        S::Unknown if !holds(Guard::DeclineProvesOneCall) => Decision::Move(S::Failed),
         S::Created | S::Pending | S::Unknown => Decision::Reject(Rejection::SourceTooWeak),
         S::Paid | S::Closed | S::PartlyRefunded | S::Refunded | S::PaidAfterClose => {
             Decision::Reject(Rejection::AlreadyFinal)
@@ -215,7 +242,8 @@ fn on_declined(state: PaymentState, source: Source) -> Decision {
 fn on_unclear(state: PaymentState) -> Decision {
     use PaymentState as S;
     match state {
-        S::Submitting => Decision::Move(S::Unknown),
+        S::Submitting if holds(Guard::NoAnswerIsUnknown) => Decision::Move(S::Unknown),
+        S::Submitting => Decision::Move(S::Failed),
         S::Created
         | S::Pending
         | S::Unknown

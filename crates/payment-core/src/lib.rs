@@ -8,12 +8,16 @@
 
 pub mod channel;
 pub mod evidence;
+pub mod guards;
 pub mod ladder;
 pub mod matching;
 pub mod money;
+pub mod refund;
 pub mod state;
 
 pub use channel::{ChannelKind, PayMethod};
-pub use evidence::{Decision, Evidence, Observation, Rejection, Source, decide};
+pub use evidence::{Decision, Evidence, Observation, Rejection, Source, decide, may_try_again};
+pub use guards::Guard;
 pub use money::{Currency, Money, MoneyError};
+pub use refund::{RefundEvidence, RefundObservation, RefundState, decide_refund};
 pub use state::PaymentState;

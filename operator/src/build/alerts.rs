@@ -2,7 +2,7 @@
 
 use contract::metrics::{
     API_DURATION, CALLBACK_DURATION, CALLBACKS, CHANNEL_REQUESTS, DEPENDENCY_UP, DIFFERENCES,
-    PAYMENTS, RECONCILED_AT,
+    OPEN_PAYMENTS, PAYMENTS, RECONCILED_AT, STUCK_REFUNDS,
 };
 
 use super::names;
@@ -155,6 +155,24 @@ impl Scope<'_> {
                 (
                     "More than 5 % of the requests to Alipay fail",
                     "{{ $value | humanizePercentage }} of the requests were refused or had no known outcome. Payments without a known outcome are asked about until the channel answers.",
+                ),
+            ),
+            alert(
+                "MoneyAfterClose",
+                (CRITICAL, "5m"),
+                format!("max({OPEN_PAYMENTS}{{{labels},state=\"PAID_AFTER_CLOSE\"}}) > 0"),
+                (
+                    "A channel charged payments that were closed or failed",
+                    "{{ $value }} payments hold money that their orders were not waiting for. With the policy refund it is being given back: look at the refunds of these payments. With manual, decide about each.",
+                ),
+            ),
+            alert(
+                "RefundsStuck",
+                (CRITICAL, "5m"),
+                format!("max({STUCK_REFUNDS}{{{labels}}}) > 0"),
+                (
+                    "Refunds wait for a person at the channel",
+                    "{{ $value }} refunds are abnormal at the channel, for example because the payer's account is closed. Settle them in the channel's merchant console.",
                 ),
             ),
             alert(

@@ -1,13 +1,14 @@
 //! The runtime's configuration, and what of it each role consumes.
 
 use contract::config::{
-    Alipay, Channels, Coordinator, Listen, Mysql, Payment, Reconciliation, Redis, RuntimeConfig,
-    Shutdown, Wechat, Worker,
+    Alipay, Channels, Coordinator, Listen, Mysql, PaidAfterClose, Payment, Reconciliation, Redis,
+    RuntimeConfig, Shutdown, Wechat, Worker,
 };
 use contract::{Role, names as paths};
 
 use super::{common, names};
 use crate::validate::ValidSystem;
+use crds::services;
 
 /// The file every role reads.
 pub fn runtime(system: &ValidSystem) -> RuntimeConfig {
@@ -23,6 +24,11 @@ pub fn runtime(system: &ValidSystem) -> RuntimeConfig {
         payment: Payment {
             idempotency_window_seconds: spec.payment.idempotency_window_seconds.unsigned_abs(),
             expires_in_seconds: spec.payment.expires_in_seconds.unsigned_abs(),
+            paid_after_close: match spec.payment.paid_after_close {
+                services::PaidAfterClose::Refund => PaidAfterClose::Refund,
+                services::PaidAfterClose::Reopen => PaidAfterClose::Reopen,
+                services::PaidAfterClose::Manual => PaidAfterClose::Manual,
+            },
             ..Payment::default()
         },
         worker: Worker::default(),
@@ -114,7 +120,10 @@ fn channels(system: &ValidSystem) -> Channels {
     Channels {
         callback_base_url: system.callback_base_url.clone(),
         credentials_directory: paths::CHANNEL_CREDENTIALS_DIRECTORY.into(),
-        wechat: system.wechat().then_some(Wechat { base_url: wechat }),
+        wechat: system.wechat().then_some(Wechat {
+            base_url: wechat,
+            platform_certificates: system.platform_certificates(),
+        }),
         alipay: system.alipay().then_some(Alipay {
             gateway_url: alipay,
         }),
@@ -127,7 +136,13 @@ fn channels(system: &ValidSystem) -> Channels {
 pub fn digest(config: &RuntimeConfig, role: Role) -> String {
     let mut consumed = config.clone();
     if !matches!(role, Role::Api | Role::All) {
-        consumed.payment = Payment::default();
+        consumed.payment = Payment {
+            paid_after_close: consumed.payment.paid_after_close,
+            ..Payment::default()
+        };
+    }
+    if !matches!(role, Role::Worker | Role::All) {
+        consumed.payment.paid_after_close = PaidAfterClose::default();
     }
     if !matches!(role, Role::Worker | Role::All) {
         consumed.worker = Worker::default();

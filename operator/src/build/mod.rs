@@ -88,6 +88,7 @@ pub fn build(system: &ValidSystem, observed: &Observed) -> Result<Vec<Manifest>,
     manifests.extend(runtime::manifests(system, observed)?);
     manifests.extend(schedule::manifests(
         system,
+        observed,
         &gates::rolled_image(system, observed),
     ));
     manifests.extend(expose::manifests(system, observed));

@@ -157,8 +157,8 @@ pub struct RuntimePod<'a> {
     pub args: Vec<String>,
     pub resources: &'a Resources,
     pub annotations: Value,
-    /// The role talks to the channels.
-    pub channels: bool,
+    /// The role talks to the channels, with these keys of their Secret.
+    pub channel_keys: Option<Vec<&'static str>>,
     /// The role serves HTTP.
     pub serves: bool,
 }
@@ -195,8 +195,8 @@ pub fn pod_template(system: &ValidSystem, pod: RuntimePod<'_>) -> Value {
             json!({"name": "redis", "mountPath": REDIS_CREDENTIALS_DIRECTORY, "readOnly": true}),
         );
     }
-    if pod.channels {
-        volumes.push(channel_volume(system));
+    if let Some(keys) = pod.channel_keys {
+        volumes.push(channel_volume(system, &keys));
         mounts.push(json!({"name": "channels", "mountPath": CHANNEL_CREDENTIALS_DIRECTORY, "readOnly": true}));
     }
     let mut container = json!({
@@ -224,12 +224,21 @@ pub fn pod_template(system: &ValidSystem, pod: RuntimePod<'_>) -> Value {
     common::pod_template(system, template)
 }
 
+/// The keys of the channel Secret that this system's services read: those they need, and those of
+/// the optional ones that are there.
+pub fn channel_keys(system: &ValidSystem, observed: &Observed) -> Vec<&'static str> {
+    let digests = common::secret_digests(observed, &system.channel_secret());
+    let optional = system.optional_channel_keys();
+    let mut keys = system.channel_keys();
+    keys.extend(optional.iter().filter(|key| digests.contains_key(**key)));
+    keys
+}
+
 /// Only the keys of the channels that are switched on, so that a missing key of another channel
 /// holds no pod back.
-fn channel_volume(system: &ValidSystem) -> Value {
-    let items: Vec<Value> = system
-        .channel_keys()
-        .into_iter()
+fn channel_volume(system: &ValidSystem, keys: &[&str]) -> Value {
+    let items: Vec<Value> = keys
+        .iter()
         .map(|key| json!({"key": key, "path": key}))
         .collect();
     json!({
@@ -259,12 +268,8 @@ pub fn credentials_hash(system: &ValidSystem, observed: &Observed, channels: boo
     let mut consumed = vec![(mysql.as_str(), "password")];
     consumed.extend(redis.as_deref().map(|redis| (redis, "password")));
     if channels {
-        consumed.extend(
-            system
-                .channel_keys()
-                .into_iter()
-                .map(|key| (secret.as_str(), key)),
-        );
+        let keys = channel_keys(system, observed);
+        consumed.extend(keys.into_iter().map(|key| (secret.as_str(), key)));
     }
     common::credentials_digest(observed, consumed)
 }
@@ -286,7 +291,7 @@ fn deployment(
         args: arguments(service.role, &[]),
         resources: service.resources,
         annotations,
-        channels: true,
+        channel_keys: Some(channel_keys(system, observed)),
         serves: true,
     };
     let mut template = pod_template(system, pod);
@@ -376,7 +381,7 @@ fn migration(system: &ValidSystem) -> Manifest {
         args: arguments(Role::Migrate, &[]),
         resources,
         annotations: json!({}),
-        channels: false,
+        channel_keys: None,
         serves: false,
     };
     let mut template = pod_template(system, pod);

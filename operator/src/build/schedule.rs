@@ -7,7 +7,7 @@ use super::{
     Manifest, Stage, common, labels, names,
     runtime::{self, RuntimePod},
 };
-use crate::{kinds::Kind, validate::ValidSystem};
+use crate::{kinds::Kind, observe::Observed, validate::ValidSystem};
 
 /// The channels' days are Beijing days.
 const TIME_ZONE: &str = "Asia/Shanghai";
@@ -16,11 +16,12 @@ const START_DEADLINE_SECONDS: u32 = 600;
 /// What a run may take beyond its own time-out before Kubernetes stops it.
 const GRACE_SECONDS: i64 = 60;
 
-pub fn manifests(system: &ValidSystem, image: &str) -> Vec<Manifest> {
+pub fn manifests(system: &ValidSystem, observed: &Observed, image: &str) -> Vec<Manifest> {
     let reconciliation = &system.spec.reconciliation;
     let daily = &reconciliation.daily_run;
     let regular = cron_job(
         system,
+        observed,
         image,
         (
             names::reconciliation(&system.name),
@@ -30,6 +31,7 @@ pub fn manifests(system: &ValidSystem, image: &str) -> Vec<Manifest> {
     let thorough = daily.enabled.then(|| {
         cron_job(
             system,
+            observed,
             image,
             (names::reconciliation_daily(&system.name), &daily.schedule),
         )
@@ -37,7 +39,12 @@ pub fn manifests(system: &ValidSystem, image: &str) -> Vec<Manifest> {
     std::iter::once(regular).chain(thorough).collect()
 }
 
-fn cron_job(system: &ValidSystem, image: &str, (name, schedule): (String, &str)) -> Manifest {
+fn cron_job(
+    system: &ValidSystem,
+    observed: &Observed,
+    image: &str,
+    (name, schedule): (String, &str),
+) -> Manifest {
     let reconciliation = &system.spec.reconciliation;
     let pod = RuntimePod {
         component: labels::component::RECONCILIATION_RUN,
@@ -48,7 +55,7 @@ fn cron_job(system: &ValidSystem, image: &str, (name, schedule): (String, &str))
         ),
         resources: &reconciliation.resources,
         annotations: json!({}),
-        channels: true,
+        channel_keys: Some(runtime::channel_keys(system, observed)),
         serves: false,
     };
     let mut template = runtime::pod_template(system, pod);

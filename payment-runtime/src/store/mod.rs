@@ -7,6 +7,10 @@
 mod inbox;
 mod payments;
 mod reconciliation;
+mod refunds;
+mod requests;
+mod rows;
+mod serving;
 
 use std::time::Duration;
 
@@ -16,41 +20,68 @@ use jiff::Timestamp;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
-pub use inbox::{InboxEntry, NewInboxEntry};
-pub use payments::{
-    Applied, Change, Event, Facts, Inserted, NewPayment, OpenCount, Page, PaymentRecord,
-};
 pub use reconciliation::{NewRun, OpenDifferences, Run, StoredDifference};
+
+pub use crate::ports::StoreError;
 
 /// How often a transaction that lost a deadlock is tried again.
 const DEADLOCK_RETRIES: u32 = 5;
 
-/// Why the database did not do what was asked.
-#[derive(Debug, thiserror::Error)]
-pub enum StoreError {
-    #[error("the database did not answer as expected")]
-    Database(#[source] sqlx::Error),
-    #[error("the database holds {what} that this version cannot read: {value}")]
-    Unreadable { what: &'static str, value: String },
+/// A transaction that did not commit, as MySQL tells it.
+#[derive(Debug)]
+enum Failure {
+    Sql(sqlx::Error),
+    Store(StoreError),
+}
+
+impl From<sqlx::Error> for Failure {
+    fn from(error: sqlx::Error) -> Self {
+        Self::Sql(error)
+    }
+}
+
+impl From<StoreError> for Failure {
+    fn from(error: StoreError) -> Self {
+        Self::Store(error)
+    }
+}
+
+impl From<Failure> for StoreError {
+    fn from(failure: Failure) -> Self {
+        match failure {
+            Failure::Sql(error) => error.into(),
+            Failure::Store(error) => error,
+        }
+    }
 }
 
 impl From<sqlx::Error> for StoreError {
     fn from(error: sqlx::Error) -> Self {
-        Self::Database(error)
+        Self::Failed(Box::new(error))
     }
 }
 
-impl StoreError {
+impl Failure {
+    /// Another transaction won (1213) or held on too long (1205): nothing was changed.
     fn is_deadlock(&self) -> bool {
         matches!(self.mysql_number(), Some(1205 | 1213))
     }
 
-    fn is_duplicate(&self) -> bool {
-        self.mysql_number() == Some(1062)
+    /// The unique key that already holds the value.
+    fn duplicate_of(&self) -> Option<&str> {
+        let Self::Sql(sqlx::Error::Database(error)) = self else {
+            return None;
+        };
+        if self.mysql_number() != Some(1062) {
+            return None;
+        }
+        let (_, key) = error.message().rsplit_once("for key '")?;
+        let key = key.trim_end_matches('\'');
+        Some(key.rsplit('.').next().unwrap_or(key))
     }
 
     fn mysql_number(&self) -> Option<u16> {
-        let Self::Database(sqlx::Error::Database(error)) = self else {
+        let Self::Sql(sqlx::Error::Database(error)) = self else {
             return None;
         };
         Some(
@@ -59,6 +90,20 @@ impl StoreError {
                 .number(),
         )
     }
+}
+
+/// Runs a transaction again when it lost a deadlock, a bounded number of times.
+async fn retried<T, F>(mut transaction: impl FnMut() -> F) -> Result<T, Failure>
+where
+    F: Future<Output = Result<T, Failure>>,
+{
+    for _ in 1..DEADLOCK_RETRIES {
+        match transaction().await {
+            Err(failure) if failure.is_deadlock() => {}
+            done => return done,
+        }
+    }
+    transaction().await
 }
 
 /// A pool of connections to the payment database.
@@ -110,10 +155,11 @@ impl Store {
             .context("cannot migrate the database")
     }
 
-    /// One round trip to the database.
-    pub async fn ping(&self) -> Result<(), StoreError> {
-        sqlx::query("SELECT 1").execute(&self.pool).await?;
-        Ok(())
+    async fn clock(&self) -> Result<Timestamp, StoreError> {
+        let (now,): (PrimitiveDateTime,) = sqlx::query_as("SELECT UTC_TIMESTAMP(3)")
+            .fetch_one(&self.pool)
+            .await?;
+        Ok(from_datetime(now))
     }
 
     pub async fn close(&self) {

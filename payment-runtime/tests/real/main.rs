@@ -2,6 +2,10 @@
 
 #![cfg(test)]
 
+mod bad_input;
+mod keys;
+mod late;
 mod paying;
 mod reconciling;
+mod refunding;
 mod support;

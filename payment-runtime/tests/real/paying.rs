@@ -186,7 +186,14 @@ async fn a_callback_that_is_faster_than_our_own_row_waits_for_it() {
     system.pay(&created).await;
     let waiting = || async {
         let due = "waiting-for-payment";
-        let found = system.payments.store.payment(id).await.unwrap().unwrap();
+        let found = system
+            .parts
+            .payments
+            .records
+            .payment(id)
+            .await
+            .unwrap()
+            .unwrap();
         (found.channel_order_no == "later" && inbox_outcome(&system).await.as_deref() == Some(due))
             .then_some(())
     };

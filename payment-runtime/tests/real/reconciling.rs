@@ -24,7 +24,7 @@ async fn plan(system: &System) -> Plan {
     let today = payment_runtime::clock::bill_day(payment_runtime::clock::now());
     Plan {
         days: vec![today],
-        ..Plan::last_days(&system.payments, 1)
+        ..Plan::last_days(&system.parts, 1)
     }
 }
 
@@ -35,7 +35,7 @@ async fn what_both_sides_know_matches() {
     pay(&system, "alipay", 2).await;
     let plan = plan(&system).await;
     for _ in 0..2 {
-        let summary = reconcile::run(&system.payments, &plan).await.unwrap();
+        let summary = reconcile::run(&system.parts, &plan).await.unwrap();
         assert_eq!(
             (
                 summary.matched,
@@ -56,9 +56,9 @@ async fn a_bill_that_is_not_made_yet_is_left_for_later() {
     let yesterday = today.yesterday().unwrap();
     let plan = Plan {
         days: vec![yesterday],
-        ..Plan::last_days(&system.payments, 1)
+        ..Plan::last_days(&system.parts, 1)
     };
-    let summary = reconcile::run(&system.payments, &plan).await.unwrap();
+    let summary = reconcile::run(&system.parts, &plan).await.unwrap();
     assert_eq!((summary.matched, summary.open_differences), (0, 0));
     system.stop().await;
 }
@@ -77,15 +77,15 @@ async fn every_seeded_difference_is_found_and_heals_when_the_bill_does() {
         for channel in ["wechat", "alipay"] {
             system.fault(fault, channel).await;
         }
-        let summary = reconcile::run(&system.payments, &plan).await.unwrap();
+        let summary = reconcile::run(&system.parts, &plan).await.unwrap();
         assert_eq!(summary.open_differences, 2, "{fault}");
-        let open = system.payments.store.open_differences(0, 10).await.unwrap();
+        let open = system.parts.store.open_differences(0, 10).await.unwrap();
         assert!(
             open.iter().all(|difference| difference.class == class),
             "{fault}: {open:?}"
         );
     }
-    let summary = reconcile::run(&system.payments, &plan).await.unwrap();
+    let summary = reconcile::run(&system.parts, &plan).await.unwrap();
     assert_eq!((summary.matched, summary.open_differences), (6, 0));
     system.stop().await;
 }
@@ -98,17 +98,17 @@ async fn a_damaged_bill_is_never_half_compared() {
     plan.channels = vec![payment_core::ChannelKind::Wechat];
     for fault in ["bill-wrong-hash", "bill-truncated"] {
         system.fault(fault, "wechat").await;
-        let error = reconcile::run(&system.payments, &plan).await.unwrap_err();
+        let error = reconcile::run(&system.parts, &plan).await.unwrap_err();
         assert!(
             error.to_string().contains("could not be compared"),
             "{fault}: {error}"
         );
         assert!(
-            system.payments.store.runs(10).await.unwrap().is_empty(),
+            system.parts.store.runs(10).await.unwrap().is_empty(),
             "{fault}"
         );
     }
-    let summary = reconcile::run(&system.payments, &plan).await.unwrap();
+    let summary = reconcile::run(&system.parts, &plan).await.unwrap();
     assert_eq!((summary.matched, summary.open_differences), (2, 0));
     system.stop().await;
 }

@@ -7,24 +7,30 @@
 use std::net::TcpListener;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
 
 use channel_simulator::Running;
 use contract::{Role, RuntimeConfig, SimulatorConfig};
-use payment_runtime::payments::Payments;
+use payment_runtime::roles::Parts;
 use payment_runtime::roles::{self, Service};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
+/// A port that nobody listens on. It lies below the range that outgoing connections get theirs
+/// from, and no two callers get the same, so it is still free a moment later.
 pub(crate) fn free_port() -> u16 {
-    TcpListener::bind("127.0.0.1:0")
-        .unwrap()
-        .local_addr()
-        .unwrap()
-        .port()
+    static NEXT: AtomicU32 = AtomicU32::new(0);
+    loop {
+        let n = std::process::id() * 61 + NEXT.fetch_add(1, Ordering::Relaxed);
+        let port = u16::try_from(12_000 + n % 18_000).unwrap();
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return port;
+        }
+    }
 }
 
 /// Starts a child that is killed when this process ends. The kernel ties that to the thread that
@@ -167,7 +173,7 @@ pub(crate) struct System {
     pub(crate) management: String,
     pub(crate) callbacks: String,
     pub(crate) simulator: Running,
-    pub(crate) payments: Arc<Payments>,
+    pub(crate) parts: Arc<Parts>,
     pub(crate) http: reqwest::Client,
     stop: CancellationToken,
     served: JoinHandle<anyhow::Result<()>>,
@@ -176,6 +182,14 @@ pub(crate) struct System {
 
 impl System {
     pub(crate) async fn start(cache: CacheAt) -> Self {
+        Self::start_with(cache, |_| {}).await
+    }
+
+    /// The same with a changed configuration.
+    pub(crate) async fn start_with(
+        cache: CacheAt,
+        change: impl FnOnce(&mut RuntimeConfig),
+    ) -> Self {
         let _ = tracing_subscriber::fmt()
             .with_test_writer()
             .with_max_level(tracing::Level::WARN)
@@ -192,9 +206,10 @@ impl System {
             std::fs::write(keys.path().join(name), value).unwrap();
         }
         let port = free_port();
-        let config = config(cache, port, &simulator, keys.path().to_str().unwrap()).await;
-        let payments = roles::prepare(config).unwrap();
-        let service = Service::bind(Role::All, payments.clone()).await.unwrap();
+        let mut config = config(cache, port, &simulator, keys.path().to_str().unwrap()).await;
+        change(&mut config);
+        let parts = roles::prepare(config).unwrap();
+        let service = Service::bind(Role::All, parts.clone()).await.unwrap();
         let addresses = service.addresses;
         let stop = CancellationToken::new();
         let served = tokio::spawn(service.run(stop.clone()));
@@ -204,7 +219,7 @@ impl System {
             management: format!("http://{}/actuator", addresses.management),
             callbacks: format!("http://{}/callbacks", addresses.http),
             simulator,
-            payments,
+            parts,
             http,
             stop,
             served,
@@ -246,6 +261,48 @@ impl System {
         (answer.status().as_u16(), answer.json().await.unwrap())
     }
 
+    /// `POST` below the payments' path, under a key if one is given: status, body, and whether the
+    /// answer was a replay.
+    pub(crate) async fn post_to(
+        &self,
+        path: &str,
+        key: Option<&str>,
+        body: &Value,
+    ) -> (u16, String, bool) {
+        let mut request = self.http.post(format!("{}{path}", self.api)).json(body);
+        if let Some(key) = key {
+            request = request.header("Idempotency-Key", key);
+        }
+        let answer = request.send().await.unwrap();
+        let replayed = answer.headers().contains_key("idempotent-replayed");
+        let status = answer.status().as_u16();
+        (status, answer.text().await.unwrap(), replayed)
+    }
+
+    /// `POST` without a key.
+    pub(crate) async fn act(&self, path: &str, body: &Value) -> (u16, Value) {
+        let (status, text, _) = self.post_to(path, None, body).await;
+        (status, serde_json::from_str(&text).unwrap())
+    }
+
+    /// A payment that was paid.
+    pub(crate) async fn paid(&self, channel: &str) -> Value {
+        let (status, created) = self.post(&order(channel)).await;
+        assert_eq!(status, 201, "{created}");
+        self.pay(&created).await;
+        self.until_status(created["paymentId"].as_str().unwrap(), "PAID")
+            .await
+    }
+
+    pub(crate) async fn until_refund(&self, id: &str, number: &str, status: &str) -> Value {
+        let what = format!("refund {number} to become {status}");
+        self.until(&what, || async {
+            let (_, refund) = self.get(&format!("/{id}/refunds/{number}")).await;
+            (refund["status"] == status).then_some(refund)
+        })
+        .await
+    }
+
     pub(crate) async fn get(&self, path: &str) -> (u16, Value) {
         let answer = self
             .http
@@ -283,6 +340,21 @@ impl System {
             .await;
     }
 
+    /// The payer opens the payment without paying. At WeChat Pay that changes nothing.
+    pub(crate) async fn scan(&self, payment: &Value) {
+        if payment["channel"] != "alipay" {
+            return;
+        }
+        let body = json!({"channel": payment["channel"], "outTradeNo": payment["channelOrderNo"]});
+        self.admin("/scan", &body).await;
+    }
+
+    /// The channel sends the payment's callback again, or at last.
+    pub(crate) async fn replay_callback(&self, payment: &Value) {
+        let body = json!({"channel": payment["channel"], "outTradeNo": payment["channelOrderNo"]});
+        self.admin("/callbacks/replay", &body).await;
+    }
+
     pub(crate) async fn pay(&self, payment: &Value) {
         let body = json!({"channel": payment["channel"], "outTradeNo": payment["channelOrderNo"]});
         self.admin("/pay", &body).await;
@@ -310,10 +382,27 @@ impl System {
             .collect()
     }
 
-    /// Makes the questions about open payments due now instead of along the ladder.
+    /// The refunds in the channel's own book.
+    pub(crate) async fn book_refunds(&self, channel: &str) -> Vec<Value> {
+        let url = format!("http://{}/book?channel={channel}", self.simulator.admin());
+        let answer = self.http.get(url).send().await.unwrap();
+        let book: Value = answer.json().await.unwrap();
+        book["refunds"].as_array().unwrap().clone()
+    }
+
+    /// Makes the questions about open payments and refunds due now instead of along the ladder.
     pub(crate) async fn ask_now(&self) {
-        let sql = "UPDATE payment_records SET next_question_at = NOW(3) - INTERVAL 1 DAY \
-                   WHERE next_question_at IS NOT NULL";
+        let payments = "UPDATE payment_records SET next_question_at = NOW(3) - INTERVAL 1 DAY \
+                        WHERE next_question_at IS NOT NULL";
+        self.execute(payments).await;
+        let refunds = "UPDATE payment_refunds SET next_question_at = NOW(3) - INTERVAL 1 DAY \
+                       WHERE next_question_at IS NOT NULL";
+        self.execute(refunds).await;
+    }
+
+    /// Lets the channels' visibility delay pass for every refund whose outcome is open.
+    pub(crate) async fn let_refunds_become_visible(&self) {
+        let sql = "UPDATE payment_refunds SET updated_at = NOW(3) - INTERVAL 1 DAY";
         self.execute(sql).await;
     }
 
@@ -393,7 +482,7 @@ async fn connect(system: &System) -> sqlx::MySqlConnection {
         .host("127.0.0.1")
         .port(mysql().port)
         .username("root")
-        .database(&system.payments.config.mysql.database)
+        .database(&system.parts.payments.config.mysql.database)
         .connect()
         .await
         .unwrap()
@@ -411,6 +500,17 @@ pub(crate) async fn execute_with(system: &System, sql: &'static str, value: &str
     sqlx::query(sql)
         .bind(value)
         .execute(&mut connect(system).await)
+        .await
+        .unwrap();
+}
+
+pub(crate) async fn redis_command(words: &[&str]) {
+    let client = redis::Client::open(format!("redis://127.0.0.1:{}", redis().port)).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let mut command = redis::cmd(words[0]);
+    command.arg(&words[1..]);
+    command
+        .query_async::<redis::Value>(&mut connection)
         .await
         .unwrap();
 }

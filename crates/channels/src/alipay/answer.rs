@@ -15,7 +15,7 @@ use serde_json::value::RawValue;
 
 use super::instant;
 use crate::crypto::VerifyingKey;
-use crate::order::{OrderState, OrderStatus};
+use crate::order::{Cancelled, OrderState, OrderStatus};
 use crate::outcome::{Fail, Refusal, UncertaintyReason};
 
 /// A call that did not succeed.
@@ -78,7 +78,7 @@ impl Code {
             | "TRADE_STATUS_ERROR"
             | "REASON_TRADE_STATUS_INVALID" => Self::Paid,
             "TRADE_HAS_CLOSE" => Self::Closed,
-            "CONTEXT_INCONSISTENT" => Self::NumberUsed,
+            "CONTEXT_INCONSISTENT" | "DISCORDANT_REPEAT_REQUEST" => Self::NumberUsed,
             "NO_BILL_DATA" | "BILL_NOT_EXIST" | "isp.bill_not_exist" => Self::BillNotReady,
             "isv.app-call-limited" => Self::Busy,
             _ if name.starts_with("isp.") || name.starts_with("aop.") => Self::Server,
@@ -93,6 +93,15 @@ pub(super) struct Refused {
     pub(super) code: Code,
     pub(super) text: String,
     pub(super) message: String,
+    /// Alipay asks for the same request again.
+    pub(super) retry: bool,
+}
+
+impl Refused {
+    /// A refusal that does not tell what became of an earlier attempt.
+    pub(super) fn as_unknown(&self, reason: UncertaintyReason) -> Fail {
+        Fail::unknown(reason, format!("{} {}", self.text, self.message))
+    }
 }
 
 impl From<Refused> for Fail {
@@ -114,7 +123,7 @@ impl From<Refused> for Fail {
                 });
             }
         };
-        Self::unknown(reason, format!("{} {}", refused.text, refused.message))
+        refused.as_unknown(reason)
     }
 }
 
@@ -147,11 +156,29 @@ struct Head {
     sub_code: String,
     #[serde(default)]
     sub_msg: String,
+    #[serde(default)]
+    retry_flag: String,
 }
 
 /// Finds the method's node, verifies it and reads its code.
-pub(super) fn open(key: &VerifyingKey, method: &str, body: &[u8]) -> Result<Node, Stop> {
-    let (node, signature) = cut(method, body)?;
+/// `key` finds a trusted key by the certificate that the answer names, if it names one.
+pub(super) fn open<'k>(
+    key: &dyn Fn(Option<&str>) -> Option<&'k VerifyingKey>,
+    method: &str,
+    body: &[u8],
+) -> Result<Node, Stop> {
+    let Signed {
+        node,
+        signature,
+        certificate,
+    } = cut(method, body)?;
+    let Some(key) = key(certificate.as_deref()) else {
+        let detail = match certificate {
+            Some(sn) => format!("the answer is signed with the unknown certificate {sn:?}"),
+            None => "the answer does not name its certificate".to_owned(),
+        };
+        return Err(Fail::unverifiable(detail).into());
+    };
     if !key.verifies(node.as_bytes(), &signature) {
         return Err(Fail::unverifiable("the answer's signature does not fit").into());
     }
@@ -168,23 +195,35 @@ pub(super) fn open(key: &VerifyingKey, method: &str, body: &[u8]) -> Result<Node
         code: Code::read(&head.code, &head.sub_code),
         text,
         message,
+        retry: head.retry_flag == "Y",
     }))
 }
 
-/// The node's text as it came and the signature beside it. A parser finds the node's ends; looking
+/// A node's text as it came, and what stands beside it.
+struct Signed<'a> {
+    node: &'a str,
+    signature: String,
+    certificate: Option<String>,
+}
+
+/// Takes an answer apart. A parser finds the node's ends; looking
 /// for `"sign"` or counting braces would be led astray by values.
-fn cut<'a>(method: &str, body: &'a [u8]) -> Result<(&'a str, String), Fail> {
+fn cut<'a>(method: &str, body: &'a [u8]) -> Result<Signed<'a>, Fail> {
     let fields: HashMap<String, &'a RawValue> = serde_json::from_slice(body)
         .map_err(|error| Fail::unverifiable(format!("the answer is not JSON: {error}")))?;
     let name = format!("{}_response", method.replace('.', "_"));
     let Some(node) = fields.get(&name) else {
         return Err(Fail::unverifiable(unsigned(&fields)));
     };
-    let signature = fields
-        .get("sign")
-        .and_then(|sign| serde_json::from_str(sign.get()).ok())
-        .ok_or_else(|| Fail::unverifiable("the answer is not signed"))?;
-    Ok((node.get(), signature))
+    let text = |name: &str| -> Option<String> {
+        let value = fields.get(name)?;
+        serde_json::from_str(value.get()).ok()
+    };
+    Ok(Signed {
+        node: node.get(),
+        signature: text("sign").ok_or_else(|| Fail::unverifiable("the answer is not signed"))?,
+        certificate: text("alipay_cert_sn"),
+    })
 }
 
 /// What the gateway says without signing, for people only.
@@ -201,12 +240,41 @@ fn unsigned(fields: &HashMap<String, &RawValue>) -> String {
 #[derive(Deserialize)]
 pub(super) struct Created {
     pub(super) out_trade_no: String,
-    pub(super) qr_code: String,
+    pub(super) qr_code: Option<String>,
+    pub(super) trade_no: Option<String>,
 }
 
 #[derive(Deserialize)]
 pub(super) struct ClosedTrade {
     pub(super) out_trade_no: Option<String>,
+}
+
+#[derive(Deserialize)]
+pub(super) struct CancelledTrade {
+    pub(super) out_trade_no: Option<String>,
+    retry_flag: Option<String>,
+    action: Option<String>,
+}
+
+impl CancelledTrade {
+    pub(super) fn outcome(&self) -> Result<Cancelled, Fail> {
+        match self.retry_flag.as_deref() {
+            Some("N") => {}
+            Some("Y") => {
+                return Err(Fail::unknown(
+                    UncertaintyReason::InProgress,
+                    "the cancellation has to be repeated",
+                ));
+            }
+            _ => return Err(Fail::unverifiable("the answer has no retry_flag")),
+        }
+        match self.action.as_deref().unwrap_or_default() {
+            "close" => Ok(Cancelled::Closed),
+            "refund" => Ok(Cancelled::Refunded),
+            "" => Ok(Cancelled::Nothing),
+            other => Err(Fail::unverifiable(format!("unknown action {other:?}"))),
+        }
+    }
 }
 
 #[derive(Deserialize)]
@@ -232,7 +300,7 @@ impl Bill {
 #[expect(clippy::struct_field_names, reason = "the channel's own names")]
 pub(super) struct Trade {
     pub(super) out_trade_no: String,
-    trade_no: Option<String>,
+    pub(super) trade_no: Option<String>,
     trade_status: String,
     total_amount: Option<String>,
     send_pay_date: Option<String>,

@@ -7,23 +7,51 @@
 
 use std::collections::BTreeMap;
 
+use jiff::Timestamp;
+
 use super::answer::{money, state};
+use super::keys::TrustedKeys;
 use super::{instant, sign};
 use crate::crypto::VerifyingKey;
-use crate::order::{CallbackError, Notice, OrderState, RefundNotice, RefundState};
+use crate::notice::{CallbackError, Notice};
+use crate::order::OrderState;
+use crate::refund::{RefundNotice, RefundState};
 
-type Fields = BTreeMap<String, String>;
+pub(super) type Fields = BTreeMap<String, String>;
 
-pub(super) fn read(key: &VerifyingKey, app_id: &str, body: &[u8]) -> Result<Notice, CallbackError> {
-    let fields = decode(body)?;
-    verify(key, &fields)?;
-    if required(&fields, "app_id")? != app_id {
-        return Err(CallbackError::WrongMerchant);
-    }
-    notice(&fields)
+/// Names the certificate that a notice is signed with.
+const CERTIFICATE: &str = "alipay_cert_sn";
+
+/// Whom notices must be for.
+pub(super) struct Recipient<'a> {
+    pub(super) app_id: &'a str,
+    /// Asked for only when configured.
+    pub(super) seller_id: Option<&'a str>,
 }
 
-fn decode(body: &[u8]) -> Result<Fields, CallbackError> {
+pub(super) fn read(
+    keys: &TrustedKeys,
+    recipient: &Recipient<'_>,
+    body: &[u8],
+    now: Timestamp,
+) -> Result<Notice, CallbackError> {
+    let fields = decode(body)?;
+    verify(keys, &fields, now)?;
+    content(&fields, recipient)
+}
+
+/// What a notice says, once its signature was checked.
+pub(super) fn content(fields: &Fields, recipient: &Recipient<'_>) -> Result<Notice, CallbackError> {
+    let seller_id = recipient.seller_id;
+    if required(fields, "app_id")? != recipient.app_id
+        || seller_id.is_some_and(|ours| present(fields, "seller_id") != Some(ours))
+    {
+        return Err(CallbackError::WrongMerchant);
+    }
+    notice(fields)
+}
+
+pub(super) fn decode(body: &[u8]) -> Result<Fields, CallbackError> {
     let mut fields = Fields::new();
     for (name, value) in form_urlencoded::parse(body).into_owned() {
         if fields.contains_key(&name) {
@@ -34,23 +62,48 @@ fn decode(body: &[u8]) -> Result<Fields, CallbackError> {
     Ok(fields)
 }
 
-/// Two candidates for the signed text: official SDKs differ on whether empty values are part of it.
-fn verify(key: &VerifyingKey, fields: &Fields) -> Result<(), CallbackError> {
+/// Official SDKs differ on whether empty values are part of the signed text, and others on whether
+/// the certificate's name is; each is left out only if it is there and the text as received fails.
+fn verify(keys: &TrustedKeys, fields: &Fields, now: Timestamp) -> Result<(), CallbackError> {
     let signature = required(fields, "sign")?;
+    let keys_of_notice = keys.of_notice(present(fields, CERTIFICATE), now);
+    if keys_of_notice.is_empty() {
+        return Err(CallbackError::UnknownKey);
+    }
     let signed: Vec<(&str, &str)> = fields
         .iter()
         .map(|(name, value)| (name.as_str(), value.as_str()))
         .filter(|(name, _)| !matches!(*name, "sign" | "sign_type"))
         .collect();
-    let has_empty = signed.iter().any(|(_, value)| value.is_empty());
-    let without_empty = sign::message(&signed);
-    let fits = key.verifies(sign::joined(signed).as_bytes(), signature)
-        || (has_empty && key.verifies(without_empty.as_bytes(), signature));
+    let fits = candidates(&signed, keys.by_certificate())
+        .iter()
+        .any(|text| {
+            let fits = |key: &&VerifyingKey| key.verifies(text.as_bytes(), signature);
+            keys_of_notice.iter().any(fits)
+        });
     if fits {
         Ok(())
     } else {
         Err(CallbackError::BadSignature)
     }
+}
+
+/// The texts that may have been signed, the one as received first.
+fn candidates(signed: &[(&str, &str)], by_certificate: bool) -> Vec<String> {
+    let mut sets = vec![signed.to_vec()];
+    if by_certificate && signed.iter().any(|(name, _)| *name == CERTIFICATE) {
+        let mut unnamed = signed.to_vec();
+        unnamed.retain(|(name, _)| *name != CERTIFICATE);
+        sets.push(unnamed);
+    }
+    let has_empty = signed.iter().any(|(_, value)| value.is_empty());
+    let without_empty: Vec<String> = sets
+        .iter()
+        .filter(|_| has_empty)
+        .map(|set| sign::message(set))
+        .collect();
+    let as_received = sets.into_iter().map(sign::joined);
+    as_received.chain(without_empty).collect()
 }
 
 fn notice(fields: &Fields) -> Result<Notice, CallbackError> {
@@ -87,6 +140,8 @@ fn refund(fields: &Fields) -> Option<RefundNotice> {
         refund_no: present(fields, "out_biz_no").map(str::to_owned),
         amount: None,
         state: RefundState::Succeeded,
+        channel_refund_id: None,
+        refunded_at: present(fields, "gmt_refund").and_then(instant),
     })
 }
 

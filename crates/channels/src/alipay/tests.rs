@@ -2,13 +2,24 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use jiff::civil::date;
-use payment_core::{ChannelKind, Currency, Money};
+use payment_core::{ChannelKind, Currency, Money, PayMethod};
 use serde_json::{Value, json};
 
 use crate::crypto::VerifyingKey;
 use crate::outcome::Outcome;
-use crate::testing::{self, ALIPAY_APP, NUMBER, Reply, Server, now};
-use crate::{Bill, CallbackError, Channel, Channels, Closed, NewOrder, Notice, OrderState};
+use crate::testing::{self, ALIPAY_APP, NUMBER, REFUND_NUMBER, Reply, Server, now, result, short};
+use crate::{
+    Action, Bill, CallbackError, Channel, Channels, Closed, NewOrder, Notice, OrderState,
+    RefundState,
+};
+
+mod certificates;
+mod methods;
+mod refunds;
+
+fn order() -> NewOrder {
+    testing::order_by(PayMethod::AlipayPrecreate)
+}
 
 fn channel(base: &str) -> Arc<Channel> {
     let files = testing::credentials();
@@ -42,16 +53,6 @@ fn refusal(method: &str, code: &str, sub_code: &str) -> Reply {
     )
 }
 
-/// `done`, the refusal's code (with `!` if it was not sent), or the reason of the uncertainty.
-fn short<T>(outcome: Outcome<T>) -> String {
-    match outcome {
-        Outcome::Done(_) => "done".to_owned(),
-        Outcome::Refused(refusal) if refusal.sent => refusal.code,
-        Outcome::Refused(refusal) => format!("!{}", refusal.code),
-        Outcome::Unknown(uncertainty) => format!("?{}", uncertainty.reason.as_str()),
-    }
-}
-
 fn created() -> Value {
     json!({"code": "10000", "msg": "Success", "out_trade_no": NUMBER, "qr_code": "https://qr.alipay.com/bax1"})
 }
@@ -73,11 +74,12 @@ fn joined(fields: &BTreeMap<String, String>, without: &[&str]) -> String {
 
 #[tokio::test]
 async fn create_signs_all_parameters_raw_and_sorted() {
-    let (alipay, server) = answering(signed(super::PRECREATE, &created())).await;
-    let Outcome::Done(code) = alipay.create(&testing::order(), now()).await else {
+    let (alipay, server) = answering(signed(super::orders::PRECREATE, &created())).await;
+    let Outcome::Done(code) = alipay.create(&order(), now()).await else {
         panic!("not created");
     };
-    assert_eq!(code.qr_code_url, "https://qr.alipay.com/bax1");
+    let url = "https://qr.alipay.com/bax1".to_owned();
+    assert_eq!(code.action, Action::QrCode { url });
 
     let seen = &server.seen()[0];
     let (path, query) = seen.target.split_once('?').unwrap();
@@ -112,7 +114,7 @@ async fn create_signs_all_parameters_raw_and_sorted() {
 #[tokio::test]
 async fn create_outcomes() {
     let ok = created().to_string();
-    let method = super::PRECREATE;
+    let method = super::orders::PRECREATE;
     let with = |field: &str, value: Value| {
         let mut node = created();
         node[field] = value;
@@ -133,7 +135,7 @@ async fn create_outcomes() {
         ),
         (
             "wrong node",
-            signed(super::QUERY, &created()),
+            signed(super::orders::QUERY, &created()),
             "?unverifiable",
         ),
         (
@@ -226,7 +228,7 @@ async fn create_outcomes() {
     ];
     for (name, reply, expected) in cases {
         let (alipay, _server) = answering(reply).await;
-        let outcome = alipay.create(&testing::order(), now()).await;
+        let outcome = alipay.create(&order(), now()).await;
         assert_eq!(short(outcome), expected, "{name}");
     }
 }
@@ -241,14 +243,14 @@ async fn local_rules_refuse_before_sending() {
             "!CURRENCY_NOT_SUPPORTED",
             NewOrder {
                 amount: dollars,
-                ..testing::order()
+                ..order()
             },
         ),
         (
             "!INVALID_LOCAL_REQUEST",
             NewOrder {
                 channel_order_no: number,
-                ..testing::order()
+                ..order()
             },
         ),
     ];
@@ -269,12 +271,12 @@ fn a_foreign_answer_is_verified_over_its_own_bytes() {
         let body = format!(
             "{{ \"sign\" : \"{RAW_NODE_SIGNATURE}\",\n \"alipay_trade_precreate_response\" : {node} }}"
         );
-        super::answer::open(&key, super::PRECREATE, body.as_bytes())
+        super::answer::open(&|_| Some(&key), super::orders::PRECREATE, body.as_bytes())
     };
-    let created: super::CreatedAnswer = open(RAW_NODE).unwrap().parse().unwrap();
+    let created: super::answer::Created = open(RAW_NODE).unwrap().parse().unwrap();
     assert_eq!(
-        created.qr_code,
-        r#"https://qr.alipay.com/bax1?a={"sign":"x"}}"#
+        created.qr_code.as_deref(),
+        Some(r#"https://qr.alipay.com/bax1?a={"sign":"x"}}"#)
     );
     assert!(open(&RAW_NODE.replace(r"\/", "/")).is_err());
     assert!(open(&RAW_NODE.replace(',', ", ")).is_err());
@@ -296,7 +298,7 @@ async fn query_states() {
         ("TRADE_FINISHED", OrderState::Paid),
         ("TRADE_CLOSED", OrderState::Closed),
     ] {
-        let (alipay, server) = answering(signed(super::QUERY, &trade(text))).await;
+        let (alipay, server) = answering(signed(super::orders::QUERY, &trade(text))).await;
         let Outcome::Done(status) = alipay.query(NUMBER, now()).await else {
             panic!("{text}");
         };
@@ -312,7 +314,12 @@ async fn query_states() {
             format!(r#"{{"out_trade_no":"{NUMBER}"}}"#)
         );
     }
-    let (alipay, _server) = answering(refusal(super::QUERY, "40004", "ACQ.TRADE_NOT_EXIST")).await;
+    let (alipay, _server) = answering(refusal(
+        super::orders::QUERY,
+        "40004",
+        "ACQ.TRADE_NOT_EXIST",
+    ))
+    .await;
     let Outcome::Done(status) = alipay.query(NUMBER, now()).await else {
         panic!("not found is an answer");
     };
@@ -332,7 +339,7 @@ async fn query_answers_that_prove_nothing() {
     for (field, value) in cases {
         let mut node = trade("TRADE_SUCCESS");
         node[field] = value;
-        let (alipay, _server) = answering(signed(super::QUERY, &node)).await;
+        let (alipay, _server) = answering(signed(super::orders::QUERY, &node)).await;
         assert_eq!(
             short(alipay.query(NUMBER, now()).await),
             "?unverifiable",
@@ -343,14 +350,14 @@ async fn query_answers_that_prove_nothing() {
 
 #[tokio::test]
 async fn close_outcomes() {
-    let refused = |sub_code| refusal(super::CLOSE, "40004", sub_code);
+    let refused = |sub_code| refusal(super::orders::CLOSE, "40004", sub_code);
     let done = json!({"code": "10000", "msg": "Success", "out_trade_no": NUMBER, "trade_no": "1"});
     let bare = json!({"code": "10000", "msg": "Success"});
     let other = json!({"code": "10000", "msg": "Success", "out_trade_no": "P2"});
     let cases = [
-        (signed(super::CLOSE, &done), Ok(Closed::Closed)),
-        (signed(super::CLOSE, &bare), Ok(Closed::Closed)),
-        (signed(super::CLOSE, &other), Err("?unverifiable")),
+        (signed(super::orders::CLOSE, &done), Ok(Closed::Closed)),
+        (signed(super::orders::CLOSE, &bare), Ok(Closed::Closed)),
+        (signed(super::orders::CLOSE, &other), Err("?unverifiable")),
         (refused("ACQ.TRADE_NOT_EXIST"), Ok(Closed::NotFound)),
         (refused("ACQ.TRADE_STATUS_ERROR"), Ok(Closed::AlreadyPaid)),
         (
@@ -379,7 +386,7 @@ async fn a_bill_is_fetched() {
         let url = format!("{base}/bill?token=1");
         let node = json!({"code": "10000", "msg": "Success", "bill_download_url": url});
         let file = super::bill::tests::zipped(super::bill::tests::BILL);
-        vec![signed(super::BILL, &node), Reply::plain(200, file)]
+        vec![signed(super::bills::BILL, &node), Reply::plain(200, file)]
     })
     .await;
     let outcome = channel(&server.base).bill(date(2026, 10, 3), now()).await;
@@ -402,15 +409,15 @@ async fn bills_that_are_not_there() {
         "code": "10000", "msg": "Success", "bill_download_url": "http://127.0.0.1:1/x",
         "bill_file_code": "EMPTY_DATA_WITH_BILL_FILE",
     });
-    let refused = |sub_code| refusal(super::BILL, "40004", sub_code);
+    let refused = |sub_code| refusal(super::bills::BILL, "40004", sub_code);
     let cases = [
-        (signed(super::BILL, &empty), Ok(Bill::Rows(vec![]))),
+        (signed(super::bills::BILL, &empty), Ok(Bill::Rows(vec![]))),
         (refused("BILL_NOT_EXIST"), Ok(Bill::NotReady)),
         (refused("isp.bill_not_exist"), Ok(Bill::NotReady)),
         (refused("UNKNOWN_ERROR"), Err("?server_error")),
         (refused("INVAILID_ARGUMENTS"), Err("INVAILID_ARGUMENTS")),
         (
-            signed(super::BILL, &json!({"code": "10000"})),
+            signed(super::bills::BILL, &json!({"code": "10000"})),
             Err("?unverifiable"),
         ),
     ];
@@ -486,7 +493,12 @@ fn the_notice_message_is_the_one_openssl_signed() {
          &app_id=2021000000000000&total_amount=99.99&trade_no=2026100322001\
          &out_trade_no=P20261003000001"
     );
-    let notice = super::callback::read(&key, "2021000000000000", body.as_bytes()).unwrap();
+    let keys = super::keys::TrustedKeys::Key(key);
+    let recipient = super::callback::Recipient {
+        app_id: "2021000000000000",
+        seller_id: None,
+    };
+    let notice = super::callback::read(&keys, &recipient, body.as_bytes(), now()).unwrap();
     assert_eq!(notice.amount.minor, 9_999);
 }
 
@@ -494,13 +506,22 @@ fn the_notice_message_is_the_one_openssl_signed() {
 fn a_refund_repeats_the_trades_status_and_is_told_from_a_payment() {
     let partial = notify(&[
         ("refund_fee", "1.00"),
-        ("gmt_refund", "x"),
+        ("gmt_refund", "2026-10-03 10:34:56.789"),
         ("out_biz_no", "R1"),
     ]);
     let notice = deliver(&signed_form(partial)).unwrap();
     assert_eq!(notice.event_id, "TRADE_SUCCESS:R1");
     assert_eq!(notice.state, OrderState::Refunded);
-    assert_eq!(notice.refund.unwrap().refund_no.as_deref(), Some("R1"));
+    let refund = notice.refund.unwrap();
+    assert_eq!(refund.refund_no.as_deref(), Some("R1"));
+    assert_eq!(
+        (refund.state, refund.amount),
+        (RefundState::Succeeded, None)
+    );
+    assert_eq!(
+        refund.refunded_at,
+        Some("2026-10-03T02:34:56Z".parse().unwrap())
+    );
 
     let full = notify(&[("refund_fee", "99.99"), ("trade_status", "TRADE_CLOSED")]);
     let notice = deliver(&signed_form(full)).unwrap();
@@ -594,7 +615,7 @@ fn debug_shows_no_key() {
     assert_eq!(
         text,
         format!(
-            "Alipay(Alipay {{ gateway: \"http://localhost/gateway.do\", app_id: \"{ALIPAY_APP}\", .. }})"
+            "Alipay(Alipay {{ gateway: \"http://localhost/gateway.do\", app_id: \"{ALIPAY_APP}\", certificates: [], .. }})"
         )
     );
 }

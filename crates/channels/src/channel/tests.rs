@@ -1,6 +1,9 @@
 use contract::names::channel_key as key;
 
+use governor::Quota;
+
 use super::*;
+use crate::limit::Limits;
 use crate::testing::{self, now};
 
 fn later(seconds: i64) -> Timestamp {
@@ -121,4 +124,52 @@ fn acknowledgements_are_what_the_channels_expect() {
     let (_, body) = failure(ChannelKind::Wechat);
     let body: serde_json::Value = serde_json::from_slice(body).unwrap();
     assert_eq!(body["code"], "FAIL");
+}
+
+#[test]
+fn optional_files_are_watched_too() {
+    let directory = testing::credentials();
+    let config = testing::config("http://localhost", directory.path());
+    let channels = Channels::load(&config).unwrap();
+    testing::write(directory.path(), key::ALIPAY_SELLER_ID, "2088000000000001");
+    assert!(matches!(channels.reload(now()), Reload::Reloaded));
+    for (index, name) in (1..).zip(key::ALIPAY_CERTIFICATE_MODE) {
+        testing::write(directory.path(), name, "broken");
+        assert!(
+            matches!(channels.reload(later(index * 5)), Reload::Failed(_)),
+            "{name}"
+        );
+    }
+}
+
+#[tokio::test]
+async fn limits_hold_before_sending_and_outlive_a_change_of_keys() {
+    let server = testing::Server::start(|_| vec![testing::Reply::HangUp]).await;
+    let directory = testing::credentials();
+    let config = testing::config(&server.base, directory.path());
+    let mut channels = Channels::load(&config).unwrap();
+    let hourly = Quota::per_hour(std::num::NonZeroU32::MIN);
+    channels.wire.limits = Arc::new(Limits::with(Duration::ZERO, |_| hourly));
+    let mut at = 0;
+    let mut reload = |channels: &Channels| {
+        testing::write(
+            directory.path(),
+            key::WECHAT_MERCHANT_SERIAL,
+            &"A".repeat(at + 1),
+        );
+        at += 1;
+        let at = i64::try_from(at).unwrap();
+        assert!(matches!(channels.reload(later(at * 5)), Reload::Reloaded));
+    };
+    reload(&channels);
+    for kind in ChannelKind::ALL {
+        let refund = || async {
+            let channel = channels.get(kind).unwrap();
+            testing::short(channel.refund(&testing::refund(), now()).await)
+        };
+        assert_eq!(refund().await, "?transport");
+        reload(&channels);
+        assert_eq!(refund().await, "!LOCAL_RATE_LIMIT");
+    }
+    assert_eq!(server.seen().len(), 2);
 }

@@ -5,13 +5,12 @@
 //!
 //! Not here: signatures, HTTP status classes.
 
-use jiff::Timestamp;
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
-use super::money;
+use super::{money, time};
 use crate::http::Answer;
-use crate::order::{Created, OrderState, OrderStatus};
+use crate::order::{OrderState, OrderStatus};
 use crate::outcome::{Fail, Refusal, UncertaintyReason};
 
 /// The cause code of "same number, other parameters", at the end of the `Request-ID` header.
@@ -48,6 +47,8 @@ pub(super) enum Code {
     NumberUsed,
     NoBill,
     BillNotReady,
+    /// No such refund; to a refund, no such paid order.
+    NoResource,
     /// The channel failed in spite of the 4xx.
     Server,
     /// A limit, or a race between two requests for one order.
@@ -65,6 +66,7 @@ impl Code {
             "OUTTRADENOUSED" => Self::NumberUsed,
             "NOSTATEMENTEXIST" => Self::NoBill,
             "STATEMENTCREATING" => Self::BillNotReady,
+            "RESOURCENOTEXISTS" => Self::NoResource,
             "SYSTEMERROR" | "BANKERROR" => Self::Server,
             "FREQUENCYLIMITED" | "FREQUENCYLIMITEXCEED" | "RATELIMITED" | "RATELIMITEXCEEDED" => {
                 Self::Busy
@@ -108,6 +110,11 @@ impl Refused {
     pub(super) fn is_changed_repeat(&self) -> bool {
         self.cause == CHANGED_REPEAT || self.message.contains("重入")
     }
+
+    /// A refusal that does not tell what became of an earlier attempt.
+    pub(super) fn as_unknown(&self, reason: UncertaintyReason) -> Fail {
+        Fail::unknown(reason, format!("{} {}", self.text, self.message))
+    }
 }
 
 impl From<Refused> for Fail {
@@ -122,6 +129,7 @@ impl From<Refused> for Fail {
             | Code::NumberUsed
             | Code::NoBill
             | Code::BillNotReady
+            | Code::NoResource
             | Code::Other => {
                 return Self::Refused(Refusal {
                     code: refused.text,
@@ -130,7 +138,7 @@ impl From<Refused> for Fail {
                 });
             }
         };
-        Self::unknown(reason, format!("{} {}", refused.text, refused.message))
+        refused.as_unknown(reason)
     }
 }
 
@@ -151,18 +159,36 @@ pub(super) fn code_text(body: &[u8]) -> String {
         .map_or_else(|_| "without a code".to_owned(), |body| body.code)
 }
 
-pub(super) fn code_url(body: &[u8]) -> Result<Created, Fail> {
-    #[derive(Deserialize)]
-    struct Body {
-        code_url: String,
+/// The answer to a prepay call; each method has its own one field.
+#[derive(Deserialize)]
+pub(super) struct Prepaid {
+    code_url: Option<String>,
+    prepay_id: Option<String>,
+    h5_url: Option<String>,
+}
+
+pub(super) fn prepaid(body: &[u8]) -> Result<Prepaid, Fail> {
+    parse(body)
+}
+
+impl Prepaid {
+    pub(super) fn code_url(self) -> Result<String, Fail> {
+        present(self.code_url, "code_url")
     }
-    let body: Body = parse(body)?;
-    if body.code_url.is_empty() {
-        return Err(Fail::unverifiable("the answer has no code URL"));
+
+    pub(super) fn prepay_id(self) -> Result<String, Fail> {
+        present(self.prepay_id, "prepay_id")
     }
-    Ok(Created {
-        qr_code_url: body.code_url,
-    })
+
+    pub(super) fn h5_url(self) -> Result<String, Fail> {
+        present(self.h5_url, "h5_url")
+    }
+}
+
+fn present(value: Option<String>, name: &str) -> Result<String, Fail> {
+    value
+        .filter(|value| !value.is_empty())
+        .ok_or_else(|| Fail::unverifiable(format!("the answer has no {name}")))
 }
 
 #[derive(Deserialize)]
@@ -232,9 +258,4 @@ impl Transaction {
             paid_at: self.success_time.as_deref().and_then(time),
         })
     }
-}
-
-/// RFC 3339. Only a fact for people: an unreadable one must not hold up a payment.
-fn time(text: &str) -> Option<Timestamp> {
-    text.parse().ok()
 }

@@ -3,96 +3,22 @@
 //! Guarantees: the file's SHA-1, its number of rows and every total of its summary are right, or
 //! no row comes out.
 //!
-//! Not here: fund flow bills; the fields that no comparison needs.
+//! Not here: fund flow bills (`funds`); the fields that no comparison needs.
 
-use std::io::Read as _;
-
-use flate2::read::GzDecoder;
 use payment_core::{Currency, Money};
-use sha1::{Digest as _, Sha1};
 
+use super::table::{self, Summary};
 use crate::bill::{BillError, BillRow, BillRowKind, Columns, beijing_time, fen, sum, yuan_1e5};
-use crate::http::UNPACKED_BILL_LIMIT;
-
-const BOM: &str = "\u{feff}";
-const GZIP: [u8; 2] = [0x1f, 0x8b];
-/// Every data value starts with a backtick, and names may hold commas.
-const SEPARATOR: &str = ",`";
 
 /// The rows of a file, packed or not.
 pub(super) fn read(file: &[u8], hash: &str) -> Result<Vec<BillRow>, BillError> {
-    let unpacked;
-    let text = if file.starts_with(&GZIP) {
-        unpacked = unpack(file)?;
-        unpacked.as_slice()
-    } else {
-        file
-    };
-    if !hex::encode(Sha1::digest(text)).eq_ignore_ascii_case(hash) {
-        return Err(BillError::new("its SHA-1 is not the announced one"));
-    }
-    let text = std::str::from_utf8(text).map_err(|_| BillError::new("it is not UTF-8"))?;
-    parse(text.strip_prefix(BOM).unwrap_or(text))
+    parse(&table::text(file, hash)?)
 }
 
-fn unpack(file: &[u8]) -> Result<Vec<u8>, BillError> {
-    let mut text = Vec::new();
-    let limit = u64::try_from(UNPACKED_BILL_LIMIT).unwrap_or(u64::MAX);
-    GzDecoder::new(file)
-        .take(limit + 1)
-        .read_to_end(&mut text)
-        .map_err(|error| BillError(format!("it cannot be unpacked: {error}")))?;
-    if text.len() > UNPACKED_BILL_LIMIT {
-        return Err(BillError::new("it unpacks to more than a bill may have"));
-    }
-    Ok(text)
-}
-
-/// Four parts: header, rows, summary header, one summary row.
-fn parse(text: &str) -> Result<Vec<BillRow>, BillError> {
-    let mut lines = text.lines().filter(|line| !line.trim().is_empty());
-    let columns = header(lines.next())?;
-    let mut entries = Vec::new();
-    let summary_columns = loop {
-        match lines.next() {
-            Some(line) if line.starts_with('`') && is_row(line) => {
-                entries.push(Entry::read(&columns, line)?);
-            }
-            other => break header(other)?,
-        }
-    };
-    let summary = fields(lines.next().ok_or_else(cut_off)?);
-    if lines.next().is_some() {
-        return Err(BillError::new("something follows its summary"));
-    }
-    check(&entries, &summary_columns, &summary)?;
+pub(super) fn parse(text: &str) -> Result<Vec<BillRow>, BillError> {
+    let (entries, summary) = table::read(text, "总", Entry::read)?;
+    check(&entries, &summary)?;
     Ok(entries.into_iter().map(|entry| entry.row).collect())
-}
-
-/// Some files put backticks before header names too; a header's first name is a fixed word.
-fn is_row(line: &str) -> bool {
-    !line.starts_with("`总")
-}
-
-fn header(line: Option<&str>) -> Result<Columns, BillError> {
-    let line = line.ok_or_else(cut_off)?;
-    let names = line
-        .split(',')
-        .map(|name| name.trim().trim_start_matches('`').to_owned());
-    Ok(Columns::new(names.collect()))
-}
-
-fn cut_off() -> BillError {
-    BillError::new("it is cut off")
-}
-
-fn fields(line: &str) -> Vec<&str> {
-    let line = line.trim_end_matches(['\r', '\n']);
-    line.strip_prefix('`')
-        .unwrap_or(line)
-        .split(SEPARATOR)
-        .map(str::trim)
-        .collect()
 }
 
 /// A row with the numbers that the summary adds up.
@@ -105,14 +31,8 @@ struct Entry {
 }
 
 impl Entry {
-    fn read(columns: &Columns, line: &str) -> Result<Self, BillError> {
-        let fields = fields(line);
-        if fields.len() != columns.len() {
-            return Err(BillError::new(
-                "a row has another number of fields than the header",
-            ));
-        }
-        let field = |name: &str| columns.field(&fields, name);
+    fn read(columns: &Columns, fields: &[&str]) -> Result<Self, BillError> {
+        let field = |name: &str| columns.field(fields, name);
         let kind = match field("交易状态")? {
             "SUCCESS" => BillRowKind::Payment,
             "REFUND" | "REVOKED" => BillRowKind::Refund,
@@ -158,8 +78,8 @@ impl Entry {
 
 /// Holds the rows against the summary. Columns that a kind of file lacks are not asked for, the
 /// number of rows always is.
-fn check(entries: &[Entry], columns: &Columns, summary: &[&str]) -> Result<(), BillError> {
-    if columns.field(summary, "总交易单数")? != entries.len().to_string() {
+fn check(entries: &[Entry], summary: &Summary) -> Result<(), BillError> {
+    if summary.field("总交易单数")? != entries.len().to_string() {
         return Err(BillError::new("the number of rows is not 总交易单数"));
     }
     let of = |kind| entries.iter().filter(move |entry| entry.row.kind == kind);
@@ -184,21 +104,21 @@ fn check(entries: &[Entry], columns: &Columns, summary: &[&str]) -> Result<(), B
         ),
     ];
     for (name, ours) in totals {
-        if columns.position(name).is_some() && fen(columns.field(summary, name)?)? != ours {
+        if summary.has(name) && fen(summary.field(name)?)? != ours {
             return Err(BillError(format!("its rows do not add up to {name}")));
         }
     }
-    check_fees(entries, columns, summary)
+    check_fees(entries, summary)
 }
 
 /// Rows carry up to five decimals of a fee; a summary that carries fewer is rounded.
-fn check_fees(entries: &[Entry], columns: &Columns, summary: &[&str]) -> Result<(), BillError> {
+fn check_fees(entries: &[Entry], summary: &Summary) -> Result<(), BillError> {
     const NAME: &str = "手续费总金额";
-    if columns.position(NAME).is_none() {
+    if !summary.has(NAME) {
         return Ok(());
     }
     let ours = sum(entries.iter().map(|entry| entry.row.fee_1e5))?;
-    let text = columns.field(summary, NAME)?;
+    let text = summary.field(NAME)?;
     let decimals = text
         .split_once('.')
         .map_or(0, |(_, decimals)| decimals.len());

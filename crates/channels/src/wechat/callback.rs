@@ -11,9 +11,11 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::answer::Transaction;
-use super::money;
+use super::{money, time};
 use crate::crypto::SealingKey;
-use crate::order::{CallbackError, Notice, OrderState, RefundNotice, RefundState};
+use crate::notice::{CallbackError, Notice};
+use crate::order::OrderState;
+use crate::refund::{RefundNotice, RefundState};
 
 const ALGORITHM: &str = "AEAD_AES_256_GCM";
 
@@ -32,11 +34,14 @@ struct Resource {
 }
 
 #[derive(Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the channel's own names")]
 struct Refund {
     mchid: String,
     transaction_id: String,
     out_trade_no: String,
     out_refund_no: String,
+    refund_id: Option<String>,
+    success_time: Option<String>,
     amount: RefundAmount,
 }
 
@@ -55,21 +60,28 @@ pub(super) fn read(
 ) -> Result<Notice, CallbackError> {
     let envelope: Envelope = parse(body)?;
     let plain = open(key, &envelope.resource)?;
-    let refund = match envelope.event_type.as_str() {
-        "TRANSACTION.SUCCESS" => None,
-        "REFUND.SUCCESS" => Some(RefundState::Succeeded),
-        "REFUND.CLOSED" => Some(RefundState::Failed),
-        "REFUND.ABNORMAL" => Some(RefundState::Abnormal),
+    content(&envelope.event_type, &plain, merchant, app)
+}
+
+/// The decrypted half of a callback.
+pub(super) fn content(
+    event: &str,
+    plain: &[u8],
+    merchant: &str,
+    app: &str,
+) -> Result<Notice, CallbackError> {
+    let state = match event {
+        "TRANSACTION.SUCCESS" => return payment(event, parse(plain)?, merchant, app),
+        "REFUND.SUCCESS" => RefundState::Succeeded,
+        "REFUND.CLOSED" => RefundState::Failed,
+        "REFUND.ABNORMAL" => RefundState::Abnormal,
         other => return Err(malformed(format!("unknown event_type {other:?}"))),
     };
-    match refund {
-        None => payment(envelope.event_type, parse(&plain)?, merchant, app),
-        Some(state) => refunded(&envelope.event_type, parse(&plain)?, merchant, state),
-    }
+    refunded(event, parse(plain)?, merchant, state)
 }
 
 fn payment(
-    event_id: String,
+    event: &str,
     transaction: Transaction,
     merchant: &str,
     app: &str,
@@ -83,7 +95,7 @@ fn payment(
         return Err(malformed("without number or amount"));
     };
     Ok(Notice {
-        event_id,
+        event_id: event.to_owned(),
         channel_order_no,
         transaction_id,
         state: status.state,
@@ -116,6 +128,8 @@ fn refunded(
             refund_no: Some(refund.out_refund_no),
             amount: Some(part),
             state,
+            channel_refund_id: refund.refund_id.filter(|id| !id.is_empty()),
+            refunded_at: refund.success_time.as_deref().and_then(time),
         }),
     })
 }

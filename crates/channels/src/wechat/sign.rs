@@ -5,11 +5,13 @@
 //!
 //! Not here: what an answer or callback means.
 
+use std::sync::Arc;
+
 use jiff::Timestamp;
 use reqwest::Url;
 
-use super::Verifiers;
-use crate::order::CallbackError;
+use crate::crypto::VerifyingKey;
+use crate::notice::CallbackError;
 
 const SCHEME: &str = "WECHATPAY2-SHA256-RSA2048";
 /// WeChat Pay sends wrong signatures with this prefix to see whether they are refused.
@@ -23,6 +25,13 @@ pub(super) struct Stamp {
 }
 
 impl Stamp {
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            seconds: now.as_second(),
+            nonce: hex::encode(rand::random::<[u8; 16]>()),
+        }
+    }
+
     pub(super) fn request_message(&self, method: &str, url: &Url, body: &str) -> String {
         let path = url.path();
         let query = url.query().map(|query| format!("?{query}"));
@@ -40,9 +49,9 @@ impl Stamp {
     }
 }
 
-/// Checks the signature of an answer or a callback.
+/// Checks the signature of an answer or a callback. `key` finds a trusted key by its id.
 pub(super) fn verify(
-    keys: &Verifiers,
+    key: &dyn Fn(&str) -> Option<Arc<VerifyingKey>>,
     headers: &dyn Fn(&str) -> Option<String>,
     body: &[u8],
     now: Timestamp,
@@ -56,9 +65,7 @@ pub(super) fn verify(
     }
     let timestamp = header("Wechatpay-Timestamp")?;
     let nonce = header("Wechatpay-Nonce")?;
-    let key = keys
-        .get(&header("Wechatpay-Serial")?)
-        .ok_or(CallbackError::UnknownKey)?;
+    let key = key(&header("Wechatpay-Serial")?).ok_or(CallbackError::UnknownKey)?;
     if !key.verifies(&answer_message(&timestamp, &nonce, body), &signature) {
         return Err(CallbackError::BadSignature);
     }
@@ -69,6 +76,11 @@ pub(super) fn verify(
         return Err(CallbackError::Stale);
     }
     Ok(())
+}
+
+/// What opens a prepaid order on the payer's side.
+pub(super) fn invocation_message(app: &str, seconds: &str, nonce: &str, subject: &str) -> String {
+    format!("{app}\n{seconds}\n{nonce}\n{subject}\n")
 }
 
 pub(super) fn answer_message(timestamp: &str, nonce: &str, body: &[u8]) -> Vec<u8> {

@@ -4,11 +4,16 @@ use sha1::{Digest as _, Sha1};
 
 use crate::outcome::{Outcome, UncertaintyReason};
 use crate::testing::{
-    self, KEY_ID, MERCHANT, NUMBER, OTHER_KEY_ID, Reply, Server, WECHAT_APP, now,
+    self, KEY_ID, MERCHANT, NUMBER, OTHER_KEY_ID, REFUND_NUMBER, Reply, Server, WECHAT_APP, now,
+    result, short,
 };
-use crate::{Bill, CallbackError, Channel, Channels, Closed, OrderState, RefundState};
+use crate::{Action, Bill, CallbackError, Channel, Channels, Closed, OrderState, RefundState};
 use payment_core::{ChannelKind, Currency, Money};
 use std::sync::Arc;
+
+mod certificates;
+mod methods;
+mod refunds;
 
 const NONCE: &str = "593BEC0C930BF1AFEB40B4A08C8FB242";
 
@@ -70,16 +75,6 @@ async fn answering(reply: Reply) -> (Arc<Channel>, Server) {
     (channel(&server.base), server)
 }
 
-/// `done`, the refusal's code (with `!` if it was not sent), or the reason of the uncertainty.
-fn short<T>(outcome: Outcome<T>) -> String {
-    match outcome {
-        Outcome::Done(_) => "done".to_owned(),
-        Outcome::Refused(refusal) if refusal.sent => refusal.code,
-        Outcome::Refused(refusal) => format!("!{}", refusal.code),
-        Outcome::Unknown(uncertainty) => format!("?{}", uncertainty.reason.as_str()),
-    }
-}
-
 fn transaction(state: &str) -> Value {
     json!({
         "appid": WECHAT_APP, "mchid": MERCHANT, "out_trade_no": NUMBER,
@@ -96,7 +91,8 @@ async fn create_sends_what_it_signs_and_hands_out_the_code() {
     let Outcome::Done(created) = wechat.create(&testing::order(), now()).await else {
         panic!("not created");
     };
-    assert_eq!(created.qr_code_url, "weixin://wxpay/bizpayurl?pr=1");
+    let url = "weixin://wxpay/bizpayurl?pr=1".to_owned();
+    assert_eq!(created.action, Action::QrCode { url });
 
     let seen = &server.seen()[0];
     assert_eq!(
@@ -360,6 +356,13 @@ async fn local_rules_refuse_before_sending() {
         (
             "!INVALID_LOCAL_REQUEST",
             crate::NewOrder {
+                amount: Money::new(2_147_483_648, Currency::CNY),
+                ..testing::order()
+            },
+        ),
+        (
+            "!INVALID_LOCAL_REQUEST",
+            crate::NewOrder {
                 channel_order_no: "a/../b".to_owned(),
                 ..testing::order()
             },
@@ -603,6 +606,7 @@ fn refund_notices_are_read() {
     let plain = json!({
         "mchid": MERCHANT, "transaction_id": "4200001", "out_trade_no": NUMBER,
         "refund_id": "503", "out_refund_no": "R1", "refund_status": "SUCCESS",
+        "success_time": "2026-10-03T10:34:56+08:00",
         "amount": {"total": 9999, "refund": 100, "payer_total": 9999, "payer_refund": 100},
     });
     for (event, state) in [
@@ -619,6 +623,11 @@ fn refund_notices_are_read() {
         assert_eq!(refund.state, state);
         assert_eq!(refund.refund_no.as_deref(), Some("R1"));
         assert_eq!(refund.amount, Some(Money::new(100, Currency::CNY)));
+        assert_eq!(refund.channel_refund_id.as_deref(), Some("503"));
+        assert_eq!(
+            refund.refunded_at,
+            Some("2026-10-03T02:34:56Z".parse().unwrap())
+        );
     }
 }
 
@@ -756,13 +765,13 @@ fn subjects_are_cut_at_a_character() {
         subject: format!("a\n{}", "茶".repeat(100)),
         ..testing::order()
     };
-    let cut = super::subject(&long);
+    let cut = super::orders::subject(&long);
     assert!(cut.len() <= 127 && cut.starts_with("a 茶茶"), "{cut}");
     let empty = crate::NewOrder {
         subject: " \n".to_owned(),
         ..testing::order()
     };
-    assert_eq!(super::subject(&empty), NUMBER);
+    assert_eq!(super::orders::subject(&empty), NUMBER);
 }
 
 #[test]

@@ -1,9 +1,11 @@
-use std::io::Write as _;
+use std::io::{Cursor, Write as _};
 
+use encoding_rs::GBK;
 use jiff::civil::date;
 use zip::ZipWriter;
 use zip::write::SimpleFileOptions;
 
+use super::super::table::is_detail;
 use super::*;
 
 /// Two payments and a refund, as Alipay writes them: tabs after ids, a comma in a name.
@@ -24,13 +26,17 @@ pub(in crate::alipay) const BILL: &str = "#支付宝业务明细查询\r
 /// A ZIP as Alipay makes it, the summary first. (The writer at hand can only name entries in UTF-8;
 /// GBK names have a test of their own.)
 pub(in crate::alipay) fn zipped(details: &str) -> Vec<u8> {
+    zipped_as("业务明细", details)
+}
+
+pub(in crate::alipay) fn zipped_as(kind: &str, details: &str) -> Vec<u8> {
     let mut writer = ZipWriter::new(Cursor::new(Vec::new()));
     for (name, text) in [
         (
-            "20880211096256330156_20261003_业务明细(汇总).csv",
-            "#支付宝业务汇总查询\r\n",
+            format!("20880211096256330156_20261003_{kind}(汇总).csv"),
+            "#汇总查询\r\n",
         ),
-        ("20880211096256330156_20261003_业务明细.csv", details),
+        (format!("20880211096256330156_20261003_{kind}.csv"), details),
     ] {
         writer
             .start_file(name, SimpleFileOptions::default())
@@ -77,8 +83,12 @@ fn the_detail_table_is_found_by_its_name_in_either_encoding() {
         ("2088_20261003_账务明细.csv", false),
         ("业务明细.txt", false),
     ] {
-        assert_eq!(is_detail(name.as_bytes()), expected, "{name}");
-        assert_eq!(is_detail(&GBK.encode(name).0), expected, "{name} in GBK");
+        assert_eq!(is_detail(name.as_bytes(), "业务明细"), expected, "{name}");
+        assert_eq!(
+            is_detail(&GBK.encode(name).0, "业务明细"),
+            expected,
+            "{name} in GBK"
+        );
     }
 }
 

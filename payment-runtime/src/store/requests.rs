@@ -1,0 +1,150 @@
+//! Requests that came with an Idempotency-Key, and their answers.
+
+use jiff::Timestamp;
+use sqlx::mysql::MySqlRow;
+use sqlx::{MySqlConnection, Row as _};
+
+use super::{Failure, Store, StoreError, from_datetime, retried, to_datetime};
+use crate::records::{Begun, NewRequest, RequestKey, StoredAnswer, judge_repeat};
+
+pub(super) const KEY: &str = "uk_key";
+
+impl Store {
+    pub(super) async fn take_request(&self, new: &NewRequest) -> Result<Begun, StoreError> {
+        Ok(retried(|| self.try_take(new)).await?)
+    }
+
+    async fn try_take(&self, new: &NewRequest) -> Result<Begun, Failure> {
+        match insert_request(&mut *self.pool.acquire().await?, new).await {
+            Ok(()) => return Ok(Begun::Mine),
+            Err(failure) if failure.duplicate_of() == Some(KEY) => {}
+            Err(failure) => return Err(failure),
+        }
+        let mut tx = self.pool.begin().await?;
+        let row = sqlx::query(
+            "SELECT * FROM idempotency_keys WHERE scope = ? AND request_key = ? FOR UPDATE",
+        )
+        .bind(&new.key.scope)
+        .bind(&new.key.key)
+        .fetch_optional(&mut *tx)
+        .await?;
+        let Some(row) = row else {
+            // It was purged between the two statements: its time was over.
+            insert_request(&mut tx, new).await?;
+            tx.commit().await?;
+            return Ok(Begun::Mine);
+        };
+        let body_hash: String = row.try_get("body_hash")?;
+        let lease_until = from_datetime(row.try_get("lease_until")?);
+        let begun = judge_repeat(&body_hash, answer(&row)?, lease_until, new);
+        if begun == Begun::Mine {
+            sqlx::query("UPDATE idempotency_keys SET lease_until = ? WHERE id = ?")
+                .bind(to_datetime(new.lease_until))
+                .bind(row.try_get::<u64, _>("id")?)
+                .execute(&mut *tx)
+                .await?;
+        }
+        tx.commit().await?;
+        Ok(begun)
+    }
+
+    pub(super) async fn end_request(
+        &self,
+        key: &RequestKey,
+        answer: &StoredAnswer,
+    ) -> Result<StoredAnswer, StoreError> {
+        let mut connection = self.pool.acquire().await?;
+        Ok(store_answer(&mut connection, key, answer).await?)
+    }
+
+    pub(super) async fn return_request(
+        &self,
+        key: &RequestKey,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        sqlx::query(
+            "UPDATE idempotency_keys SET lease_until = ? \
+             WHERE scope = ? AND request_key = ? AND status IS NULL",
+        )
+        .bind(to_datetime(now))
+        .bind(&key.scope)
+        .bind(&key.key)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
+    pub(super) async fn delete_requests(
+        &self,
+        before: Timestamp,
+        limit: u32,
+    ) -> Result<u64, StoreError> {
+        let done = sqlx::query("DELETE FROM idempotency_keys WHERE created_at < ? LIMIT ?")
+            .bind(to_datetime(before))
+            .bind(limit)
+            .execute(&self.pool)
+            .await?;
+        Ok(done.rows_affected())
+    }
+}
+
+pub(super) async fn insert_request(
+    connection: &mut MySqlConnection,
+    new: &NewRequest,
+) -> Result<(), Failure> {
+    sqlx::query(
+        "INSERT INTO idempotency_keys (scope, request_key, body_hash, lease_until, created_at) \
+         VALUES (?, ?, ?, ?, ?)",
+    )
+    .bind(&new.key.scope)
+    .bind(&new.key.key)
+    .bind(&new.body_hash)
+    .bind(to_datetime(new.lease_until))
+    .bind(to_datetime(new.now))
+    .execute(connection)
+    .await?;
+    Ok(())
+}
+
+/// The first answer stays, and is returned: a slow process that was taken over must send what the
+/// other one stored.
+pub(super) async fn store_answer(
+    connection: &mut MySqlConnection,
+    key: &RequestKey,
+    ours: &StoredAnswer,
+) -> Result<StoredAnswer, Failure> {
+    let stored = sqlx::query(
+        "UPDATE idempotency_keys SET status = ?, content_type = ?, location = ?, body = ? \
+         WHERE scope = ? AND request_key = ? AND status IS NULL",
+    )
+    .bind(ours.status)
+    .bind(&ours.content_type)
+    .bind(&ours.location)
+    .bind(&ours.body)
+    .bind(&key.scope)
+    .bind(&key.key)
+    .execute(&mut *connection)
+    .await?;
+    if stored.rows_affected() > 0 {
+        return Ok(ours.clone());
+    }
+    let row = sqlx::query("SELECT * FROM idempotency_keys WHERE scope = ? AND request_key = ?")
+        .bind(&key.scope)
+        .bind(&key.key)
+        .fetch_optional(connection)
+        .await?;
+    let theirs = row.as_ref().map(answer).transpose()?.flatten();
+    Ok(theirs.unwrap_or_else(|| ours.clone()))
+}
+
+fn answer(row: &MySqlRow) -> Result<Option<StoredAnswer>, Failure> {
+    let Some(status) = row.try_get::<Option<u16>, _>("status")? else {
+        return Ok(None);
+    };
+    Ok(Some(StoredAnswer {
+        status,
+        content_type: row.try_get("content_type")?,
+        location: row.try_get("location")?,
+        body: row.try_get("body")?,
+    }))
+}
