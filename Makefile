@@ -48,11 +48,10 @@ check: ## Format, lints, dependency edges, generated files
 	@$(CARGO) test --quiet --locked -p e2e --test architecture
 
 unit: ## Tests that need nothing but the compiler
-	@$(CARGO) test --locked --workspace --lib --bins
-	@$(CARGO) test --locked -p payment-core --tests
+	@$(CARGO) test --locked --workspace --lib --bins --test diagram
 
 simulation: ## The runtime's logic under crashes and faults: thousands of seeds, every guard
-	@$(CARGO) test --locked -p simulation --lib --bins --test seeds
+	@$(CARGO) test --locked --workspace --test seeds
 
 sim: ## As many seeds as you like: make sim SEEDS=100000 FIRST_SEED=1
 	@$(CARGO) run --release --locked -p simulation --bin simulate -- --first-seed $(FIRST_SEED) --seeds $(SEEDS)
@@ -67,7 +66,7 @@ sdk: ## Independent SDKs of the channels against the simulator
 integration: ## Tests against a real kube-apiserver, MySQL and Redis
 	@e2e/cluster/test-servers.sh
 	@set -a; source .local/servers.env; set +a; \
-	  $(CARGO) test --locked -p simulation --test agrees_with_mysql && \
+	  $(CARGO) test --locked --workspace --test agrees_with_mysql && \
 	  $(CARGO) test --locked -p payment-operator -p crds -p payment-runtime -p channel-simulator --test '*'
 
 e2e: ## Black-box tests over .local/env

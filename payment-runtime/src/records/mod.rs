@@ -75,6 +75,8 @@ impl NextLook {
     pub fn after(self, recorded: Option<Timestamp>, status: PaymentState) -> Option<Timestamp> {
         let ended = matches!(status, PaymentState::Closed | PaymentState::Failed);
         match self {
+            // It ended in other hands meanwhile: that record's last look must not come early.
+            Self::At(at) if ended => recorded.map(|recorded| recorded.max(at)),
             Self::At(at) => recorded.map(|_| at),
             Self::Never if ended => None,
             Self::Never | Self::AsRecorded => recorded,

@@ -23,7 +23,9 @@ const ATTEMPTS_OF_ORDER: &str =
     "SELECT * FROM payment_records WHERE business_no = ? ORDER BY attempt DESC LIMIT 100";
 const PUT_BACK_AT: &str = "UPDATE payment_records SET lease_until = NULL, \
      question_count = question_count + 1, \
-     next_question_at = IF(next_question_at IS NULL, NULL, ?) WHERE payment_no = ?";
+     next_question_at = CASE WHEN next_question_at IS NULL THEN NULL \
+     WHEN status IN ('CLOSED', 'FAILED') THEN GREATEST(next_question_at, ?) \
+     ELSE ? END WHERE payment_no = ?";
 const PUT_BACK_AS_RECORDED: &str = "UPDATE payment_records SET lease_until = NULL, \
      question_count = question_count + 1 WHERE payment_no = ?";
 const PUT_BACK_FOR_GOOD: &str = "UPDATE payment_records SET lease_until = NULL, \
@@ -287,7 +289,7 @@ impl Store {
         };
         let query = sqlx::query(sql);
         let query = match at {
-            Some(at) => query.bind(at),
+            Some(at) => query.bind(at).bind(at),
             None => query,
         };
         query.bind(payment_no).execute(&self.pool).await?;
