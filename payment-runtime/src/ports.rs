@@ -18,8 +18,8 @@ use std::sync::Arc;
 
 use crate::records::{
     Applied, AppliedRefund, AttemptInserted, Begun, Change, Event, Finish, InboxEntry, Inserted,
-    NewInboxEntry, NewPayment, NewRefund, NewRequest, NextLook, OpenCounts, Page, PaymentRecord,
-    RefundChange, RefundRecord, RequestKey, ReservedRefund, StoredAnswer,
+    Left, NewInboxEntry, NewPayment, NewRefund, NewRequest, NextLook, OpenCounts, Page,
+    PaymentRecord, RefundChange, RefundRecord, RequestKey, ReservedRefund, StoredAnswer,
 };
 
 /// Why the records did not do what was asked.
@@ -196,7 +196,12 @@ pub trait Records: Send + Sync {
     ) -> Result<StoredAnswer, StoreError>;
 
     /// Gives the key back without an answer: the request did not come to a final end.
-    async fn give_up_request(&self, key: &RequestKey, now: Timestamp) -> Result<(), StoreError>;
+    async fn give_up_request(
+        &self,
+        key: &RequestKey,
+        left: Left,
+        now: Timestamp,
+    ) -> Result<(), StoreError>;
 
     /// Forgets keys older than `before`, at most `limit`; returns how many.
     async fn purge_requests(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError>;

@@ -12,8 +12,8 @@ use payment_core::ChannelKind;
 use payment_runtime::ports::{Records, StoreError};
 use payment_runtime::records::{
     Applied, AppliedRefund, AttemptInserted, Begun, Change, Event, Finish, InboxEntry, Inserted,
-    NewInboxEntry, NewPayment, NewRefund, NewRequest, NextLook, OpenCounts, Page, PaymentRecord,
-    RefundChange, RefundRecord, RequestKey, ReservedRefund, StoredAnswer, after,
+    Left, NewInboxEntry, NewPayment, NewRefund, NewRequest, NextLook, OpenCounts, Page,
+    PaymentRecord, RefundChange, RefundRecord, RequestKey, ReservedRefund, StoredAnswer, after,
 };
 
 use crate::database::Database;
@@ -349,9 +349,14 @@ impl Records for LivingRecords {
             .await
     }
 
-    async fn give_up_request(&self, key: &RequestKey, now: Timestamp) -> Result<(), StoreError> {
+    async fn give_up_request(
+        &self,
+        key: &RequestKey,
+        left: Left,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
         let give_up = |db: &mut Database| {
-            db.give_up_request(key, now);
+            db.give_up_request(key, left, now);
             Ok(())
         };
         self.through(Site::GiveUpRequest, give_up).await

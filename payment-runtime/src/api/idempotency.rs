@@ -17,7 +17,7 @@ use axum::response::{IntoResponse, Response};
 use super::problem::Problem;
 use super::request::sha256_hex;
 use crate::payments::Payments;
-use crate::records::{Begun, NewRequest, RequestKey, StoredAnswer};
+use crate::records::{Begun, Left, NewRequest, RequestKey, StoredAnswer};
 
 pub(super) const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const LENGTH_MAX: usize = 255;
@@ -91,7 +91,7 @@ pub(super) async fn once(
             Ok(respond(stands))
         }
         Err(response) => {
-            payments.give_up_request(&request).await;
+            payments.give_up_request(&request, Left::Something).await;
             Ok(response)
         }
     }

@@ -9,8 +9,8 @@ use payment_core::{Guard, Money, PayMethod};
 use super::{PayError, Payments};
 use crate::ports::{PayChannel, Seen};
 use crate::records::{
-    AttemptInserted, Begun, Finish, Inserted, NewPayment, NewRequest, PaymentRecord, StoredAnswer,
-    after,
+    AttemptInserted, Begun, Finish, Inserted, Left, NewPayment, NewRequest, PaymentRecord,
+    StoredAnswer, after,
 };
 
 /// A checked request for a payment.
@@ -124,8 +124,8 @@ impl Payments {
             },
             Inserted::KeyExists => Ok(Placed::KeyInFlight),
         };
-        if placed.is_err() {
-            self.give_up_request(keyed.request).await;
+        if let Err(error) = &placed {
+            self.give_up_request(keyed.request, left_by(error)).await;
         }
         placed
     }
@@ -152,8 +152,8 @@ impl Payments {
             Ok(()) => self.answer(payment, keyed).await,
             Err(error) => Err(error),
         };
-        if placed.is_err() {
-            self.give_up_request(keyed.request).await;
+        if let Err(error) = &placed {
+            self.give_up_request(keyed.request, left_by(error)).await;
         }
         placed
     }
@@ -175,9 +175,9 @@ impl Payments {
         })
     }
 
-    pub(crate) async fn give_up_request(&self, request: &NewRequest) {
-        let given_up = self.records.give_up_request(&request.key, self.now()).await;
-        if let Err(error) = given_up {
+    pub(crate) async fn give_up_request(&self, request: &NewRequest, left: Left) {
+        let (key, now) = (&request.key, self.now());
+        if let Err(error) = self.records.give_up_request(key, left, now).await {
             // Its lease ends by itself.
             let error = &error as &dyn std::error::Error;
             tracing::warn!(error, "a request's key could not be given back");
@@ -255,7 +255,7 @@ impl Payments {
             });
         let submitted = self.submit(channel, payment, finish.as_ref()).await;
         if let (Err(_), Some(keyed)) = (&submitted, keyed) {
-            self.give_up_request(keyed.request).await;
+            self.give_up_request(keyed.request, Left::Something).await;
         }
         let applied = submitted?;
         Ok(match applied.answer {
@@ -278,6 +278,14 @@ fn same_order(payment: &PaymentRecord, order: &Order) -> Result<(), PayError> {
     Err(PayError::OrderReused {
         order_id: order.order_id.clone(),
     })
+}
+
+/// Only a database that failed leaves it open what was recorded.
+fn left_by(error: &PayError) -> Left {
+    match error {
+        PayError::Store(_) => Left::Something,
+        _ => Left::Nothing,
+    }
 }
 
 fn begun_elsewhere(begun: Begun) -> Placed {

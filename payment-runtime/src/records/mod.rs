@@ -24,7 +24,7 @@ pub use refund::{
     AppliedRefund, NewRefund, RefundChange, RefundFacts, RefundOrigin, RefundRecord, RefundStep,
     ReserveStep, ReservedRefund, apply_refund_evidence, reserve_refund,
 };
-pub use request::{Begun, Finish, NewRequest, RequestKey, StoredAnswer, judge_repeat};
+pub use request::{Begun, Finish, Left, NewRequest, RequestKey, StoredAnswer, judge_repeat};
 
 /// One line of a payment's history, about to be recorded. With a refund's number it is the
 /// refund's line, and its states are the refund's.
@@ -117,4 +117,29 @@ fn shortened(detail: &str) -> String {
 /// `at` plus `pause`, without overflow.
 pub fn after(at: Timestamp, pause: Duration) -> Timestamp {
     at.checked_add(pause).unwrap_or(Timestamp::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A worker may hold a payment while other hands end it.
+    #[test]
+    fn the_last_look_of_an_ended_payment_never_comes_early() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let soon = NextLook::At(at(20));
+        for ended in [PaymentState::Closed, PaymentState::Failed] {
+            assert_eq!(soon.after(Some(at(86_400)), ended), Some(at(86_400)));
+            assert_eq!(soon.after(Some(at(0)), ended), Some(at(20)));
+            assert_eq!(NextLook::Never.after(Some(at(0)), ended), None);
+        }
+        assert_eq!(
+            soon.after(Some(at(86_400)), PaymentState::Pending),
+            Some(at(20))
+        );
+        assert_eq!(soon.after(None, PaymentState::Paid), None);
+        // Charged while the worker thought it was over: its policy still has work.
+        let late = PaymentState::PaidAfterClose;
+        assert_eq!(NextLook::Never.after(Some(at(1)), late), Some(at(1)));
+    }
 }

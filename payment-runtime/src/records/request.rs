@@ -34,6 +34,15 @@ pub struct StoredAnswer {
     pub body: String,
 }
 
+/// What a request that came to no end may have left behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Left {
+    /// Nothing at all: its key is forgotten.
+    Nothing,
+    /// Perhaps something: its key stays bound to its body, and may be taken over at once.
+    Something,
+}
+
 /// Whose request it is.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {

@@ -74,6 +74,18 @@ impl Store {
         Ok(())
     }
 
+    pub(super) async fn forget_request(&self, key: &RequestKey) -> Result<(), StoreError> {
+        sqlx::query(
+            "DELETE FROM idempotency_keys \
+             WHERE scope = ? AND request_key = ? AND status IS NULL",
+        )
+        .bind(&key.scope)
+        .bind(&key.key)
+        .execute(&self.pool)
+        .await?;
+        Ok(())
+    }
+
     pub(super) async fn delete_requests(
         &self,
         before: Timestamp,

@@ -8,8 +8,8 @@ use super::{Store, StoreError};
 use crate::ports::Records;
 use crate::records::{
     Applied, AppliedRefund, AttemptInserted, Begun, Change, Event, Finish, InboxEntry, Inserted,
-    NewInboxEntry, NewPayment, NewRefund, NewRequest, NextLook, OpenCounts, Page, PaymentRecord,
-    RefundChange, RefundRecord, RequestKey, ReservedRefund, StoredAnswer,
+    Left, NewInboxEntry, NewPayment, NewRefund, NewRequest, NextLook, OpenCounts, Page,
+    PaymentRecord, RefundChange, RefundRecord, RequestKey, ReservedRefund, StoredAnswer,
 };
 
 #[async_trait]
@@ -197,8 +197,16 @@ impl Records for Store {
         self.end_request(key, answer).await
     }
 
-    async fn give_up_request(&self, key: &RequestKey, now: Timestamp) -> Result<(), StoreError> {
-        self.return_request(key, now).await
+    async fn give_up_request(
+        &self,
+        key: &RequestKey,
+        left: Left,
+        now: Timestamp,
+    ) -> Result<(), StoreError> {
+        match left {
+            Left::Nothing => self.forget_request(key).await,
+            Left::Something => self.return_request(key, now).await,
+        }
     }
 
     async fn purge_requests(&self, before: Timestamp, limit: u32) -> Result<u64, StoreError> {

@@ -1,7 +1,7 @@
 //! Requests that came under a key.
 
 use jiff::Timestamp;
-use payment_runtime::records::{Begun, NewRequest, RequestKey, StoredAnswer, judge_repeat};
+use payment_runtime::records::{Begun, Left, NewRequest, RequestKey, StoredAnswer, judge_repeat};
 
 use super::Database;
 
@@ -53,11 +53,14 @@ impl Database {
         request.answer.get_or_insert_with(|| ours.clone()).clone()
     }
 
-    pub fn give_up_request(&mut self, key: &RequestKey, now: Timestamp) {
-        if let Some(request) = self.requests.get_mut(key)
-            && request.answer.is_none()
-        {
-            request.lease_until = now;
+    pub fn give_up_request(&mut self, key: &RequestKey, left: Left, now: Timestamp) {
+        let Some(request) = self.requests.get_mut(key) else {
+            return;
+        };
+        match left {
+            _ if request.answer.is_some() => {}
+            Left::Nothing => drop(self.requests.remove(key)),
+            Left::Something => request.lease_until = now,
         }
     }
 

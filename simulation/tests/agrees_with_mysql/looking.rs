@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use payment_core::ChannelKind;
 use payment_runtime::ports::Records as _;
 use payment_runtime::records::{
-    InboxEntry, NewInboxEntry, SeenByChannel, SeenRefund, StoredAnswer,
+    InboxEntry, Left, NewInboxEntry, SeenByChannel, SeenRefund, StoredAnswer,
 };
 
 use super::pair::{
@@ -121,8 +121,12 @@ pub(crate) async fn requests(pair: &mut Pair) -> Compared {
         }
         6 => {
             let key = pair.key();
-            pair.model.give_up_request(&key, now);
-            pair.real.give_up_request(&key, now).await.unwrap();
+            let left = match pair.chance.below(2) {
+                0 => Left::Nothing,
+                _ => Left::Something,
+            };
+            pair.model.give_up_request(&key, left, now);
+            pair.real.give_up_request(&key, left, now).await.unwrap();
             compared(("give up", &key), &(), &())
         }
         _ => {
