@@ -75,6 +75,11 @@ e2e: ## Black-box tests over .local/env
 chaos: ## Ten minutes of load while pods die and the channels misbehave, then the books are compared
 	@$(CARGO) run --quiet --locked -p e2e --bin chaos -- --minutes $(MINUTES)
 
+bench: ## Ratios to the raw speed of a durable MySQL on this machine
+	@e2e/cluster/test-servers.sh
+	@$(CARGO) build --release --quiet --locked -p bench -p payment-runtime -p channel-simulator
+	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench
+
 generate: ## Write the files that are generated from the code
 	@$(CARGO) run --quiet -p crds --bin crdgen
 	@WRITE_DOCS=1 $(CARGO) test --quiet -p payment-core --test diagram

@@ -8,6 +8,7 @@
 //! HTTP status codes.
 
 pub mod api;
+pub mod batch;
 pub mod cache;
 pub mod callback;
 pub mod clock;

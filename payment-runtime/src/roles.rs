@@ -9,12 +9,13 @@ use channels::{CertificateRefresh, Channels, Reload};
 use contract::{Role, RuntimeConfig};
 use tokio_util::sync::CancellationToken;
 
+use crate::batch::Batched;
 use crate::cache::Cache;
 use crate::http::{Bound, Surface};
 use crate::management::{self, Health};
 use crate::outside::System;
 use crate::payments::Payments;
-use crate::ports::{OrderCache, Records as _};
+use crate::ports::{OrderCache, Records};
 use crate::reconcile::{self, Plan};
 use crate::store::Store;
 use crate::telemetry::Metrics;
@@ -40,9 +41,10 @@ pub fn prepare(config: RuntimeConfig) -> anyhow::Result<Arc<Parts>> {
     let channels =
         Channels::load(&config.channels).context("the channels' credentials cannot be used")?;
     let channels = Arc::new(channels);
+    let records = records(&store, config.payment.batching);
     let payments = Payments {
         config,
-        records: Arc::new(store.clone()),
+        records,
         cache,
         channels: channels.clone(),
         host: Arc::new(System),
@@ -53,6 +55,14 @@ pub fn prepare(config: RuntimeConfig) -> anyhow::Result<Arc<Parts>> {
         store,
         channels,
     }))
+}
+
+fn records(store: &Store, batching: bool) -> Arc<dyn Records> {
+    if batching {
+        Arc::new(Batched::new(store.clone()))
+    } else {
+        Arc::new(store.clone())
+    }
 }
 
 /// Waits for the database, brings its schema up to date, and returns.

@@ -4,6 +4,7 @@
 //! is decided about; deadlocks and lock waits are retried a bounded number of times. The SQL
 //! keeps to what MySQL 8.4, MySQL 9.7 and MariaDB 10.11 share.
 
+pub(crate) mod batch;
 mod inbox;
 mod payments;
 mod reconciliation;
@@ -110,6 +111,8 @@ where
 #[derive(Clone, Debug)]
 pub struct Store {
     pool: MySqlPool,
+    /// Read once: see [`batch`].
+    auto_increment_step: std::sync::Arc<tokio::sync::OnceCell<u64>>,
 }
 
 impl Store {
@@ -144,7 +147,10 @@ impl Store {
                 })
             })
             .connect_lazy_with(options);
-        Ok(Self { pool })
+        Ok(Self {
+            pool,
+            auto_increment_step: std::sync::Arc::default(),
+        })
     }
 
     /// Brings the schema up to date; several callers at once wait for each other.

@@ -3,6 +3,7 @@
 #![cfg(test)]
 
 mod bad_input;
+mod batching;
 mod keys;
 mod late;
 mod paying;

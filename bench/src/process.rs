@@ -1,0 +1,79 @@
+//! Child processes that end with this one, and what the kernel counts of them.
+
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use anyhow::{Context as _, ensure};
+
+/// The kernel's clock tick in `/proc`: 100 a second on every Linux that runs this.
+const TICKS_PER_SECOND: f64 = 100.0;
+
+/// A running child.
+pub(crate) struct Process {
+    child: Child,
+}
+
+/// A command that the kernel kills when the thread that starts it ends.
+pub(crate) fn bound(program: &str) -> Command {
+    let mut command = Command::new("setpriv");
+    command
+        .args(["--pdeathsig", "KILL", program])
+        .stdin(Stdio::null());
+    command
+}
+
+impl Process {
+    /// Starts a [`bound`] command. Called on the main thread, which lives as long as the process.
+    pub(crate) fn start(mut command: Command) -> anyhow::Result<Self> {
+        let child = command
+            .spawn()
+            .with_context(|| format!("cannot start {command:?}"))?;
+        Ok(Self { child })
+    }
+
+    /// Processor time so far, all threads, user and system.
+    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+        cpu(&self.child.id().to_string())
+    }
+
+    /// Resident memory now, in MiB.
+    pub(crate) fn rss_mb(&self) -> anyhow::Result<f64> {
+        let path = format!("/proc/{}/status", self.child.id());
+        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+        let line = text
+            .lines()
+            .find_map(|line| line.strip_prefix("VmRSS:"))
+            .context("no VmRSS")?;
+        let kb: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+        Ok(kb / 1024.0)
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Processor time of this process so far.
+pub(crate) fn own_cpu() -> anyhow::Result<Duration> {
+    cpu("self")
+}
+
+fn cpu(process: &str) -> anyhow::Result<Duration> {
+    let path = format!("/proc/{process}/stat");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    // The name may hold blanks; what follows its closing bracket does not.
+    let (_, rest) = text.rsplit_once(')').context("no process name")?;
+    let fields: Vec<&str> = rest.split_whitespace().collect();
+    ensure!(fields.len() > 13, "{path} is too short");
+    let ticks: f64 = fields[11].parse::<f64>()? + fields[12].parse::<f64>()?;
+    Ok(Duration::from_secs_f64(ticks / TICKS_PER_SECOND))
+}
+
+/// A port that is free now.
+pub(crate) fn free_port() -> anyhow::Result<u16> {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").context("no free port")?;
+    Ok(listener.local_addr()?.port())
+}
