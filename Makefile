@@ -76,7 +76,7 @@ chaos: ## Ten minutes of load while pods die and the channels misbehave, then th
 	@$(CARGO) run --quiet --locked -p e2e --bin chaos -- --minutes $(MINUTES)
 
 bench: ## Ratios to the raw speed of a durable MySQL on this machine
-	@e2e/cluster/test-servers.sh
+	@e2e/cluster/test-servers.sh >&2
 	@$(CARGO) build --release --quiet --locked -p bench -p payment-runtime -p channel-simulator
 	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench
 

@@ -4,6 +4,19 @@
 //! not be measured ends the program with an error. Rounds are interleaved, so that what else the
 //! machine does hits numerator and denominator alike, and a ratio is the median of the rounds'
 //! ratios.
+//!
+//! - `B`: durable single-row INSERTs per second over as many connections as there are merchants.
+//! - `R1_plain`, `R1_batched`: payments accepted per second ÷ B. A payment counts when its 201 has
+//!   arrived, and a 201 needs two durable transactions: what is about to be sent to the channel
+//!   (key, payment, event), and what the channel answered (payment, event, answer under the key).
+//!   There is no figure for the first alone: nobody is answered after it.
+//! - `…_by_cpu`: the same from processor time, which other load on the machine hardly changes.
+//!   The merchants' own time is in neither.
+//! - `R2_p99_ms`: what the runtime adds to the channel's own time at half of its maximum.
+//! - `R4_hot`: payments per second when one user pays everything ÷ when all pay alike.
+//! - `alone_ms`: one merchant alone, with nothing to batch.
+//!
+//! Figures without a suffix are those with batching; `_plain` are those without.
 
 #![expect(
     clippy::float_arithmetic,

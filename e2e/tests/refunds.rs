@@ -59,7 +59,8 @@ async fn paid(scene: &Scene, channel: &str) -> Result<Answer> {
 async fn ask_refund(scene: &Scene, paid: &Answer, number: &str, amount: &str) -> Result<Answer> {
     let path = format!("/{}/refunds", paid.payment_id());
     let body = json!({"refundNo": number, "amount": amount}).to_string();
-    let raw = scene.api.post_raw(&path, &body, Some(number)).await?;
+    let key = format!("{number}-{amount}");
+    let raw = scene.api.post_raw(&path, &body, Some(&key)).await?;
     Ok(Answer {
         status: raw.status,
         body: raw.body(),

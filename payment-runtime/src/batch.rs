@@ -1,9 +1,9 @@
 //! Cross-request batching: what many requests record at the same moment is committed at once.
 //!
-//! A commit costs the same for one payment and for thirty. So there are a few lanes; a call that
-//! finds one free goes at once, alone; calls that come while all lanes commit wait and go together
-//! when the first is free. There is no timer: an idle system waits for nothing, a busy one as long
-//! as one commit takes.
+//! A commit costs the same for one payment and for thirty. So there is a lane for each kind of
+//! call; one that finds it free goes at once, alone; those that come while it commits wait and go
+//! together when it is free. There is no timer: an idle system waits for nothing, a busy one as
+//! long as one commit takes.
 //!
 //! Guarantees: each call gets its own outcome, and `Ok` only after the commit that holds it. What
 //! a batch cannot decide (a key that exists, a payment that somebody else changed) is rolled back
@@ -29,8 +29,8 @@ use crate::records::{
 use crate::store::Store;
 use crate::store::batch::{Change, Insert, Undone};
 
-/// Batches of one kind in flight. One: with two or three, batches were so much smaller that each
-/// payment cost a third more processor time, and none came sooner.
+/// Batches of one kind in flight. With two, batches were so much smaller that each payment cost
+/// half as much processor time again, and came later.
 const LANES: usize = 1;
 /// Calls in one batch at most.
 const CALLS_MAX: usize = 64;
