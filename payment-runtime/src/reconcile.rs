@@ -197,7 +197,7 @@ async fn one_bill(
     Ok(Some(run))
 }
 
-/// The charges on a bill. Refund rows are compared once refunds exist here.
+/// The charges on a bill. Refund rows are not compared.
 fn bill_entries(rows: &[BillRow]) -> Vec<BillEntry> {
     rows.iter()
         .filter(|row| row.kind == BillRowKind::Payment)

@@ -8,7 +8,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::StreamExt as _;
-use jiff::Timestamp;
 use payment_core::guards::holds;
 use payment_core::{Guard, PaymentState};
 use tokio_util::sync::CancellationToken;
@@ -148,7 +147,7 @@ async fn refunds_round(payments: &Payments) -> Result<bool, PayError> {
 
 async fn refund_question(payments: &Payments, refund: RefundRecord) {
     let (payment_no, refund_no) = (refund.payment_no.clone(), refund.refund_no.clone());
-    let next: Timestamp = after(payments.now(), payments.pause_before(refund.question_count));
+    let next = after(payments.now(), payments.pause_before(refund.question_count));
     if let Err(error) = payments.ask_refund(refund).await {
         let error = &error as &dyn std::error::Error;
         tracing::warn!(payment_no, refund_no, error, "asking about a refund failed");

@@ -6,12 +6,12 @@ use payment_core::{ChannelKind, PaymentState, RefundState, Source, may_try_again
 use sqlx::{MySqlConnection, Row as _};
 
 use super::requests::{self, insert_request, store_answer};
-use super::rows::{self, insert_event, vanished};
+use super::rows::{self, insert_event, lease, lease_end, vanished};
 use super::{Failure, Store, StoreError, retried, to_datetime, to_day};
 use crate::clock;
 use crate::records::{
     self, Applied, AttemptInserted, Change, Event, Finish, Inserted, NewPayment, NewRequest,
-    NextLook, OpenCounts, Page, PaymentRecord, after,
+    NextLook, OpenCounts, Page, PaymentRecord,
 };
 
 const BY_NO: &str = "SELECT * FROM payment_records WHERE payment_no = ?";
@@ -32,6 +32,7 @@ const PUT_BACK_FOR_GOOD: &str = "UPDATE payment_records SET lease_until = NULL, 
      question_count = question_count + 1, \
      next_question_at = IF(status IN ('CLOSED', 'FAILED'), NULL, next_question_at) \
      WHERE payment_no = ?";
+const LEASE: &str = "UPDATE payment_records SET lease_until = ? WHERE id = ?";
 const ORDER_KEY: &str = "uk_order_attempt";
 
 impl Store {
@@ -264,13 +265,9 @@ impl Store {
             .iter()
             .map(rows::payment)
             .collect::<Result<Vec<_>, _>>()?;
-        let until = after(now, std::time::Duration::from_secs(lease_seconds));
+        let until = lease_end(now, lease_seconds);
         for payment in &payments {
-            sqlx::query("UPDATE payment_records SET lease_until = ? WHERE id = ?")
-                .bind(to_datetime(until))
-                .bind(payment.id)
-                .execute(&mut *tx)
-                .await?;
+            lease(&mut tx, LEASE, payment.id, until).await?;
         }
         tx.commit().await?;
         Ok(payments)

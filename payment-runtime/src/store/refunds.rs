@@ -5,13 +5,11 @@ use payment_core::ChannelKind;
 use sqlx::MySqlConnection;
 
 use super::payments::{lock_payment, write_payment};
-use super::rows::{self, insert_event, vanished};
+use super::rows::{self, insert_event, lease, lease_end, vanished};
 use super::{Failure, Store, StoreError, retried, to_datetime};
-use crate::ports::StoreError as Error;
-use crate::records::{
-    self, AppliedRefund, NewRefund, RefundChange, RefundRecord, ReservedRefund, after,
-};
+use crate::records::{self, AppliedRefund, NewRefund, RefundChange, RefundRecord, ReservedRefund};
 
+const LEASE: &str = "UPDATE payment_refunds SET lease_until = ? WHERE id = ?";
 const BY_NUMBER: &str = "SELECT * FROM payment_refunds WHERE payment_no = ? AND refund_no = ?";
 const BY_CHANNEL_NUMBER: &str =
     "SELECT * FROM payment_refunds WHERE payment_channel = ? AND channel_refund_no = ?";
@@ -148,14 +146,10 @@ impl Store {
         let refunds = found
             .iter()
             .map(rows::refund)
-            .collect::<Result<Vec<_>, Error>>()?;
-        let until = after(now, std::time::Duration::from_secs(lease_seconds));
+            .collect::<Result<Vec<_>, StoreError>>()?;
+        let until = lease_end(now, lease_seconds);
         for refund in &refunds {
-            sqlx::query("UPDATE payment_refunds SET lease_until = ? WHERE id = ?")
-                .bind(to_datetime(until))
-                .bind(refund.id)
-                .execute(&mut *tx)
-                .await?;
+            lease(&mut tx, LEASE, refund.id, until).await?;
         }
         tx.commit().await?;
         Ok(refunds)

@@ -11,7 +11,7 @@ use time::PrimitiveDateTime;
 use super::{Failure, StoreError, from_datetime, to_datetime};
 use crate::records::{
     Event, InboxEntry, NewEvent, PaymentRecord, RefundOrigin, RefundRecord, SeenByChannel,
-    SeenRefund,
+    SeenRefund, after,
 };
 
 pub(super) fn payment(row: &MySqlRow) -> Result<PaymentRecord, StoreError> {
@@ -216,6 +216,26 @@ fn unreadable(what: &'static str, value: &str) -> StoreError {
 /// A record that must be there and is not.
 pub(super) fn vanished(key: &str) -> StoreError {
     unreadable("no record", key)
+}
+
+/// When a worker's hold that begins now ends by itself.
+pub(super) fn lease_end(now: Timestamp, lease_seconds: u64) -> Timestamp {
+    after(now, std::time::Duration::from_secs(lease_seconds))
+}
+
+/// Holds one row of a queue for a worker; `sql` names the queue's table.
+pub(super) async fn lease(
+    connection: &mut MySqlConnection,
+    sql: &'static str,
+    id: u64,
+    until: Timestamp,
+) -> Result<(), StoreError> {
+    sqlx::query(sql)
+        .bind(to_datetime(until))
+        .bind(id)
+        .execute(connection)
+        .await?;
+    Ok(())
 }
 
 pub(super) async fn insert_event(
