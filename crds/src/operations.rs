@@ -1,79 +1,11 @@
-//! Reconciliation, monitoring and exposure.
+//! Monitoring and exposure.
 
 use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{resources::Resources, rules};
-
-/// Scheduled comparison of our records with the channels' bills.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-#[schemars(extend("x-kubernetes-validations" = rules::RECONCILIATION))]
-pub struct Reconciliation {
-    /// When runs start, in cron format with five fields, Beijing time. A run that is due while
-    /// another one works is skipped.
-    #[schemars(length(max = 100), extend("x-kubernetes-validations" = rules::CRON))]
-    pub schedule: String,
-    /// Finished days that each run compares.
-    #[schemars(range(min = 1, max = 90))]
-    pub days: i32,
-    /// Rows read at once.
-    #[schemars(range(min = 1, max = 100_000))]
-    pub batch_size: i32,
-    /// Comparisons done side by side.
-    #[schemars(range(min = 1, max = 64))]
-    pub workers: i32,
-    /// Time after which a run is stopped, in milliseconds.
-    #[schemars(range(min = 10_000, max = 86_400_000))]
-    pub timeout_milliseconds: i64,
-    /// Open differences that are tolerated; one more makes the alert fire.
-    #[schemars(range(min = 0, max = 1_000_000))]
-    pub difference_threshold: i64,
-    /// A second schedule, for one thorough run per day.
-    pub daily_run: DailyRun,
-    /// `true` starts no new runs.
-    pub suspend: bool,
-    /// Compute resources of a run, and of the service that serves reports.
-    pub resources: Resources,
-}
-
-impl Default for Reconciliation {
-    fn default() -> Self {
-        Self {
-            schedule: "0/30 * * * *".to_owned(),
-            days: 7,
-            batch_size: 1000,
-            workers: 5,
-            timeout_milliseconds: 600_000,
-            difference_threshold: 0,
-            daily_run: DailyRun::default(),
-            suspend: false,
-            resources: Resources::requesting("25m", "64Mi"),
-        }
-    }
-}
-
-/// One thorough run per day.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase", default)]
-pub struct DailyRun {
-    /// `true` starts the daily run.
-    pub enabled: bool,
-    /// When it starts, in cron format with five fields, Beijing time.
-    #[schemars(length(max = 100), extend("x-kubernetes-validations" = rules::CRON))]
-    pub schedule: String,
-}
-
-impl Default for DailyRun {
-    fn default() -> Self {
-        Self {
-            enabled: false,
-            schedule: "0 2 * * *".to_owned(),
-        }
-    }
-}
+use crate::rules;
 
 /// What is made for the Prometheus Operator, where its resource types exist.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]

@@ -119,6 +119,37 @@ pub const RECONCILIATION: &[Rule] = &[rule(
     "reconciliation.dailyRun.schedule must differ from reconciliation.schedule: the runs would start together",
 )];
 
+/// On `spec.reconciliation.corrections`.
+pub const CORRECTIONS: &[Rule] = &[rule(
+    "!self.dailyAmount.matches('^[0.]*$')",
+    "corrections.dailyAmount must be more than 0: to correct nothing, set corrections.enabled to false",
+)];
+
+/// On `spec.reconciliation.notify`. `http` is for Services of the cluster alone: the evidence in
+/// a message must not cross a network in the clear.
+pub const NOTIFY: &[Rule] = &[
+    rule(
+        "self.url.matches('^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?$')",
+        "notify.url is an address such as https://hooks.example.com/differences, without a user and without spaces",
+    ),
+    rule(
+        "!self.url.startsWith('http://') || self.url.matches('^http://[a-z0-9-]+[.][a-z0-9-]+[.]svc([.]cluster[.]local)?(:[0-9]{1,5})?(/.*)?$')",
+        "notify.url must start with https://, or name a Service of this cluster such as http://name.namespace.svc:8080/path",
+    ),
+];
+
+/// On every amount of money.
+pub const AMOUNT: &[Rule] = &[rule(
+    "self.matches('^(0|[1-9][0-9]{0,11})([.][0-9]{1,2})?$')",
+    "an amount is yuan with at most two decimals, such as '10000.00'",
+)];
+
+/// On every rate.
+pub const RATE: &[Rule] = &[rule(
+    "self.matches('^[0-9]{1,2}([.][0-9]{1,4})?%$')",
+    "a rate is a percentage below 100 with at most four decimals, such as '0.6%'",
+)];
+
 /// On `spec.channels`.
 pub const CHANNELS: &[Rule] = &[
     rule(

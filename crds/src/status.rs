@@ -66,6 +66,21 @@ pub struct LastReconciliation {
     /// Bills the channels had not made yet.
     #[serde(default)]
     pub pending_bills: i64,
+    /// Rows near midnight that still wait for their other side, over all days.
+    #[serde(default)]
+    pub waiting_differences: i64,
+    /// Differences that the run corrected by itself.
+    #[serde(default)]
+    pub corrected: i64,
+    /// Bills that could not be trusted or read.
+    #[serde(default)]
+    pub refused_bills: i64,
+    /// Whether the compared days add up to the fen. Absent: the run made no proof.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub proof_holds: Option<bool>,
+    /// Rules of the ledger that do not hold.
+    #[serde(default)]
+    pub ledger_violations: i64,
 }
 
 fn conditions(_: &mut schemars::SchemaGenerator) -> schemars::Schema {

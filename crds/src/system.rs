@@ -11,7 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     channels::Channels,
-    operations::{Expose, Monitoring, Reconciliation},
+    operations::{Expose, Monitoring},
+    reconciliation::Reconciliation,
     rules,
     services::{Callback, Payment},
     status::PaymentSystemStatus,
@@ -67,6 +68,13 @@ use crate::{
         type_ = "integer",
         json_path = ".status.lastReconciliation.openDifferences",
         description = "Open differences after the last reconciliation run."
+    ),
+    printcolumn(
+        name = "Waiting",
+        type_ = "integer",
+        priority = 1,
+        json_path = ".status.lastReconciliation.waitingDifferences",
+        description = "Rows near midnight that still wait for their other side."
     ),
     printcolumn(
         name = "Message",

@@ -50,6 +50,9 @@ fn defaults_are_those_of_the_requirements() {
         ),
         ("/reconciliation/schedule", "0/30 * * * *"),
         ("/reconciliation/dailyRun/schedule", "0 2 * * *"),
+        ("/reconciliation/corrections/dailyAmount", "100000.00"),
+        ("/reconciliation/missingWithUs", "suspense"),
+        ("/reconciliation/secondPersonAbove", "1000.00"),
         ("/channels/secretName", "payment-service-secret"),
     ] {
         assert_eq!(
@@ -67,6 +70,9 @@ fn defaults_are_those_of_the_requirements() {
         ("/callback/autoscaling/scaleDown/stabilizationSeconds", 300),
         ("/reconciliation/days", 7),
         ("/reconciliation/timeoutMilliseconds", 600_000),
+        ("/reconciliation/corrections/dailyCount", 100),
+        ("/reconciliation/lateRows/minutesAroundMidnight", 60),
+        ("/reconciliation/lateRows/waitDays", 3),
     ] {
         assert_eq!(
             spec.pointer(pointer).and_then(serde_json::Value::as_i64),

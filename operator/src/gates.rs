@@ -4,16 +4,17 @@
 //! the *creation* of later objects; what exists is corrected whatever the gates say, except where
 //! correcting it would start pods that cannot run (a missing Secret).
 
+mod secrets;
+
 use contract::Role;
 use serde_json::Value;
 
 use crate::{
     build::{
-        Manifest, Stage, common,
+        Manifest, Stage,
         labels::{self, component},
         mysql, names, runtime,
     },
-    cache::NamedSecret,
     kinds::Kind,
     observe::Observed,
     validate::ValidSystem,
@@ -31,6 +32,7 @@ pub mod condition {
     pub const CALLBACK: &str = "CallbackAvailable";
     pub const WORKER: &str = "WorkerAvailable";
     pub const RECONCILIATION: &str = "ReconciliationAvailable";
+    pub const RECONCILIATION_SECRETS: &str = "ReconciliationConfigured";
     pub const SCHEDULE: &str = "ReconciliationScheduled";
 }
 
@@ -95,7 +97,7 @@ pub fn gates(system: &ValidSystem, observed: &Observed) -> Gates {
         .part(observed)
     };
     let mut parts = vec![
-        channels(system, observed),
+        secrets::channels(system, observed),
         database(system, observed),
         cache(system, observed),
     ];
@@ -122,6 +124,7 @@ pub fn gates(system: &ValidSystem, observed: &Observed) -> Gates {
         ),
     });
     parts.push(migration(system, observed));
+    parts.extend(secrets::reconciliation(system, observed));
     for (condition, deployment, component) in [
         (condition::PAYMENT, names::payment(name), component::PAYMENT),
         (
@@ -179,17 +182,20 @@ impl Gates {
         let lacks_secret = |condition: &str| {
             self.parts
                 .iter()
-                .any(|part| part.condition == condition && SECRET_REASONS.contains(&part.reason))
+                .any(|part| part.condition == condition && secrets::REASONS.contains(&part.reason))
         };
         let runs_pods = matches!(
             manifest.kind,
             Kind::StatefulSet | Kind::Deployment | Kind::Job | Kind::CronJob
         );
         let channels = matches!(manifest.stage, Stage::Services | Stage::Operations);
+        let reconciles = manifest.value["metadata"]["labels"][labels::COMPONENT]
+            == labels::component::RECONCILIATION;
         !runs_pods
             || !(lacks_secret(condition::DATABASE)
                 || lacks_secret(condition::CACHE)
-                || channels && lacks_secret(condition::CHANNELS))
+                || channels && lacks_secret(condition::CHANNELS)
+                || reconciles && lacks_secret(condition::RECONCILIATION_SECRETS))
     }
 
     pub fn ready(&self) -> bool {
@@ -203,63 +209,6 @@ impl Gates {
     }
 }
 
-const SECRET_UNREAD: &str = "ReadingSecret";
-const SECRET_MISSING: &str = "SecretMissing";
-const SECRET_KEY_MISSING: &str = "SecretKeyMissing";
-const SECRET_KEY_INVALID: &str = "SecretKeyInvalid";
-const SECRET_REASONS: [&str; 4] = [
-    SECRET_UNREAD,
-    SECRET_MISSING,
-    SECRET_KEY_MISSING,
-    SECRET_KEY_INVALID,
-];
-
-/// `None` if a Secret has all keys.
-fn secret_fault(
-    observed: &Observed,
-    condition: &'static str,
-    secret: &str,
-    keys: &[&str],
-) -> Option<Part> {
-    match observed.named_secrets.get(secret) {
-        Some(NamedSecret::Unread) => {
-            let message = format!("reading Secret {secret}");
-            return Some(Part::waiting(condition, SECRET_UNREAD, message));
-        }
-        Some(NamedSecret::Absent) => {
-            let message = format!(
-                "Secret {secret} does not exist: create it with the keys {}",
-                keys.join(", ")
-            );
-            return Some(Part::failed(condition, SECRET_MISSING, message));
-        }
-        Some(NamedSecret::Present(_)) | None => {}
-    }
-    let digests = common::secret_digests(observed, secret);
-    let missing: Vec<&str> = keys
-        .iter()
-        .copied()
-        .filter(|key| digests.get(*key).is_none_or(|digest| digest.empty))
-        .collect();
-    if missing.is_empty() {
-        return None;
-    }
-    let message = format!(
-        "Secret {secret} lacks {}: add to its data",
-        missing.join(", ")
-    );
-    Some(Part::failed(condition, SECRET_KEY_MISSING, message))
-}
-
-fn channels(system: &ValidSystem, observed: &Observed) -> Part {
-    let secret = system.channel_secret();
-    let keys = system.channel_keys();
-    secret_fault(observed, condition::CHANNELS, &secret, &keys).unwrap_or_else(|| {
-        let message = format!("keys are read from Secret {secret}");
-        Part::ready(condition::CHANNELS, "KeysPresent", message)
-    })
-}
-
 fn database(system: &ValidSystem, observed: &Observed) -> Part {
     let secret = system.mysql_secret();
     let managed_coordinator = system.spec.transaction_coordinator.external.is_none();
@@ -270,16 +219,16 @@ fn database(system: &ValidSystem, observed: &Observed) -> Part {
             &["password"]
         };
         let message = format!("using {}:{}", external.host, external.port);
-        return secret_fault(observed, condition::DATABASE, &secret, keys)
+        return secrets::fault(observed, condition::DATABASE, &secret, keys)
             .unwrap_or_else(|| Part::ready(condition::DATABASE, "External", message));
     }
-    secret_fault(
+    secrets::fault(
         observed,
         condition::DATABASE,
         &secret,
         &mysql::PASSWORD_KEYS,
     )
-    .or_else(|| unquotable(observed, &secret))
+    .or_else(|| secrets::unquotable(observed, &secret))
     .unwrap_or_else(|| {
         Workload {
             condition: condition::DATABASE,
@@ -291,26 +240,10 @@ fn database(system: &ValidSystem, observed: &Observed) -> Part {
     })
 }
 
-/// Passwords are spliced into SQL: an adopted Secret may hold one that cannot be.
-fn unquotable(observed: &Observed, secret: &str) -> Option<Part> {
-    let digests = common::secret_digests(observed, secret);
-    let key = mysql::PASSWORD_KEYS
-        .into_iter()
-        .find(|key| digests.get(*key).is_some_and(|digest| !digest.plain))?;
-    let message = format!(
-        "Secret {secret}: {key} has characters other than letters, digits and . _ ~ -: choose another password"
-    );
-    Some(Part::failed(
-        condition::DATABASE,
-        SECRET_KEY_INVALID,
-        message,
-    ))
-}
-
 fn cache(system: &ValidSystem, observed: &Observed) -> Part {
     let fault = system
         .redis_secret()
-        .and_then(|secret| secret_fault(observed, condition::CACHE, &secret, &["password"]));
+        .and_then(|secret| secrets::fault(observed, condition::CACHE, &secret, &["password"]));
     if let Some(fault) = fault {
         return fault;
     }

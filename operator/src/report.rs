@@ -2,11 +2,9 @@
 //!
 //! Pure except for the clock, which comes in as an argument and only dates changes.
 
-use contract::RunSummary;
-use crds::{
-    PaymentSystem, PaymentSystemStatus,
-    status::{Component, LastReconciliation},
-};
+mod runs;
+
+use crds::{PaymentSystem, PaymentSystemStatus, status::Component};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -14,7 +12,7 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use crate::{
-    build::{labels, names},
+    build::names,
     gates::{Gates, Part, Replicas},
     kinds::Kind,
     observe::Observed,
@@ -51,7 +49,14 @@ pub fn status(
 ) -> PaymentSystemStatus {
     let before = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
+    let last_reconciliation = runs::last(observed, before.last_reconciliation);
     let mut conditions = conditions(object, outcome);
+    let tolerated = object.spec.reconciliation.difference_threshold;
+    conditions.extend(
+        last_reconciliation
+            .as_ref()
+            .map(|run| runs::condition(run, tolerated)),
+    );
     for condition in &mut conditions {
         condition.observed_generation = Some(generation);
         let same = before
@@ -76,7 +81,7 @@ pub fn status(
         version,
         payment,
         callback,
-        last_reconciliation: last_reconciliation(observed, before.last_reconciliation),
+        last_reconciliation,
     }
 }
 
@@ -161,6 +166,7 @@ fn waiting_reason(part: &Part) -> &'static str {
         c::SIMULATOR => "WaitingForSimulator",
         c::COORDINATOR => "WaitingForCoordinator",
         c::SCHEMA => "Migrating",
+        c::RECONCILIATION_SECRETS => "WaitingForSecrets",
         c::SCHEDULE => "WaitingForSchedule",
         _ => "WaitingForServices",
     }
@@ -197,36 +203,6 @@ fn components(observed: &Observed) -> Vec<Component> {
             }
         })
         .collect()
-}
-
-/// The latest result among the pods that are still there and what was reported before.
-fn last_reconciliation(
-    observed: &Observed,
-    before: Option<LastReconciliation>,
-) -> Option<LastReconciliation> {
-    let instant = |run: &LastReconciliation| run.finished_at.parse::<Timestamp>().ok();
-    observed
-        .pods()
-        .filter(|pod| {
-            pod["metadata"]["labels"][labels::COMPONENT] == labels::component::RECONCILIATION_RUN
-        })
-        .filter_map(|pod| run_summary(&pod))
-        .chain(before)
-        .max_by_key(instant)
-}
-
-fn run_summary(pod: &Value) -> Option<LastReconciliation> {
-    let message = pod.pointer("/status/containerStatuses/0/state/terminated/message")?;
-    let summary: RunSummary = serde_json::from_str(message.as_str()?).ok()?;
-    let number = |value: u64| i64::try_from(value).unwrap_or(i64::MAX);
-    Some(LastReconciliation {
-        finished_at: summary.finished_at,
-        from: summary.from,
-        to: summary.to,
-        matched: number(summary.matched),
-        open_differences: number(summary.open_differences),
-        pending_bills: number(summary.pending_bills),
-    })
 }
 
 #[cfg(test)]

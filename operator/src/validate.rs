@@ -9,7 +9,7 @@ use std::collections::BTreeSet;
 use crds::{PaymentSystem, PaymentSystemSpec};
 use kube::ResourceExt;
 
-use crate::{build::names, quantity};
+use crate::{build::names, quantity, reconciliation};
 
 /// What the operator was started with.
 #[derive(Clone, Debug, Default)]
@@ -29,6 +29,8 @@ pub struct ValidSystem {
     /// Set if the simulator stands in for the channels.
     pub simulator_image: Option<String>,
     pub callback_base_url: String,
+    /// `spec.reconciliation` as the runtime reads it.
+    pub reconciliation: contract::config::Reconciliation,
     /// `innodb_buffer_pool_size` in bytes.
     pub buffer_pool_bytes: i128,
 }
@@ -54,6 +56,10 @@ pub enum Invalid {
     NameTooLong,
     #[error("{field} is not a quantity such as 1Gi: {value}")]
     NotAQuantity { field: &'static str, value: String },
+    #[error("{field} is not an amount of yuan such as 10000.00: {value}")]
+    NotAnAmount { field: &'static str, value: String },
+    #[error("{field} is not a percentage below 100 such as 0.6%: {value}")]
+    NotARate { field: &'static str, value: String },
     #[error("{section}.autoscaling: minReplicas {min} is larger than maxReplicas {max}")]
     ReplicaRange {
         section: &'static str,
@@ -74,6 +80,8 @@ impl Invalid {
             Self::NoCallbackUrl => "NoCallbackUrl",
             Self::NameTooLong => "NameTooLong",
             Self::NotAQuantity { .. } => "NotAQuantity",
+            Self::NotAnAmount { .. } => "NotAnAmount",
+            Self::NotARate { .. } => "NotARate",
             Self::ReplicaRange { .. } => "ReplicaRange",
             Self::ExposedTwice => "ExposedTwice",
         }
@@ -99,6 +107,7 @@ pub fn validate(object: &PaymentSystem, settings: &Settings) -> Result<ValidSyst
     Ok(ValidSystem {
         callback_base_url: callback_base_url(&name, &namespace, spec)
             .ok_or(Invalid::NoCallbackUrl)?,
+        reconciliation: reconciliation::configuration(&spec.reconciliation)?,
         buffer_pool_bytes: size(
             "mysql.innodbBufferPoolSize",
             &spec.mysql.innodb_buffer_pool_size,
@@ -186,7 +195,10 @@ pub fn named_secrets(spec: &PaymentSystemSpec) -> BTreeSet<String> {
         .as_ref()
         .and_then(|external| external.secret_name.clone());
     let channels = (!spec.channels.simulator).then(|| spec.channels.secret_name.clone());
-    [mysql, redis, channels].into_iter().flatten().collect()
+    let reconciliation =
+        reconciliation::secrets(&spec.reconciliation).map(|secret| secret.name.clone());
+    let stores = [mysql, redis, channels].into_iter().flatten();
+    stores.chain(reconciliation).collect()
 }
 
 impl ValidSystem {
@@ -298,7 +310,7 @@ mod tests {
     #[test]
     fn each_fault_has_its_reason() {
         type Change = fn(&mut PaymentSystem);
-        let cases: [(Change, &str); 6] = [
+        let cases: [(Change, &str); 8] = [
             (|o| o.spec.channels.simulator = false, "NoChannel"),
             (|o| o.metadata.name = Some("a".repeat(31)), "NameTooLong"),
             (
@@ -308,6 +320,14 @@ mod tests {
             (
                 |o| "0".clone_into(&mut o.spec.mysql.innodb_buffer_pool_size),
                 "NotAQuantity",
+            ),
+            (
+                |o| "1.005".clone_into(&mut o.spec.reconciliation.second_person_above),
+                "NotAnAmount",
+            ),
+            (
+                |o| o.spec.reconciliation.fee_rates.wechat = Some("6".to_owned()),
+                "NotARate",
             ),
             (
                 |o| o.spec.payment.autoscaling.min_replicas = 11,

@@ -7,6 +7,9 @@
     reason = "helpers of tests"
 )]
 
+#[path = "manifests/reconciliation.rs"]
+mod reconciliation;
+
 use std::{collections::BTreeSet, sync::Arc};
 
 use crds::PaymentSystem;
@@ -163,26 +166,28 @@ fn round_trip<K: DeserializeOwned + Serialize>(value: &Value) -> Value {
     serde_json::to_value(typed).unwrap()
 }
 
+/// Names of the workloads whose pods an edit of the example restarts.
+fn changed(edit: fn(&mut PaymentSystem)) -> Vec<String> {
+    let (before, mut object) = (manifests(&example("demo")), example("demo"));
+    edit(&mut object);
+    let after = manifests(&object);
+    let template = |manifest: &Manifest| manifest.value.pointer("/spec/template").cloned();
+    let mut names: Vec<String> = before
+        .iter()
+        .filter(|old| template(old).is_some())
+        .filter(|old| {
+            after.iter().any(|new| {
+                new.kind == old.kind && new.name == old.name && template(new) != template(old)
+            })
+        })
+        .map(|old| old.name.clone())
+        .collect();
+    names.sort();
+    names
+}
+
 #[test]
 fn only_what_depends_on_an_edit_changes_its_pods() {
-    let changed = |edit: fn(&mut PaymentSystem)| {
-        let (before, mut object) = (manifests(&example("demo")), example("demo"));
-        edit(&mut object);
-        let after = manifests(&object);
-        let template = |manifest: &Manifest| manifest.value.pointer("/spec/template").cloned();
-        let mut names: Vec<String> = before
-            .iter()
-            .filter(|old| template(old).is_some())
-            .filter(|old| {
-                after.iter().any(|new| {
-                    new.kind == old.kind && new.name == old.name && template(new) != template(old)
-                })
-            })
-            .map(|old| old.name.clone())
-            .collect();
-        names.sort();
-        names
-    };
     assert_eq!(
         changed(|o| o.spec.payment.expires_in_seconds = 3600),
         ["demo-payment"]

@@ -529,6 +529,12 @@ async fn pods_say_what_blocks_and_runs_say_what_they_found() {
         matched: 42,
         open_differences: 3,
         pending_bills: 0,
+        waiting_differences: 5,
+        corrected: 2,
+        refused_bills: 1,
+        asked_today: 4,
+        proof_holds: Some(false),
+        ledger_violations: 0,
     };
     let message = serde_json::to_string(&summary).unwrap();
     status(
@@ -538,11 +544,25 @@ async fn pods_say_what_blocks_and_runs_say_what_they_found() {
     .await;
     let differences = async |cluster: &Cluster| {
         let status = cluster.systems().get("demo").await.unwrap().status.unwrap();
-        status
-            .last_reconciliation
-            .is_some_and(|run| run.open_differences == 3 && run.matched == 42)
+        status.last_reconciliation.is_some_and(|run| {
+            run.open_differences == 3
+                && run.matched == 42
+                && run.waiting_differences == 5
+                && run.corrected == 2
+                && run.refused_bills == 1
+                && run.proof_holds == Some(false)
+        })
     };
     cluster.until("the result", differences).await;
+    let message = cluster
+        .condition("demo", "ReconciliationClean", "False")
+        .await;
+    assert!(
+        message.starts_with("ProofFails: ")
+            && message.contains("1 bills were refused")
+            && message.contains("3 differences are open"),
+        "{message}"
+    );
     cluster
         .api(Kind::Pod)
         .delete("run-1", &DeleteParams::default().grace_period(0))

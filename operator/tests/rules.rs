@@ -9,6 +9,8 @@
 )]
 
 mod cluster;
+#[path = "rules/reconciliation.rs"]
+mod reconciliation;
 
 use cluster::{Cluster, NAMESPACE};
 use kube::api::{Patch, PatchParams, PostParams};
@@ -210,7 +212,11 @@ fn bad_resources() -> Vec<(Value, &'static str)> {
 #[tokio::test]
 async fn a_bad_resource_is_refused_in_words() {
     let cluster = Cluster::start().await;
-    for (index, (spec, words)) in bad_resources().into_iter().enumerate() {
+    for (index, (spec, words)) in bad_resources()
+        .into_iter()
+        .chain(reconciliation::bad())
+        .enumerate()
+    {
         let result = cluster.apply(&system(&format!("bad-{index}"), &spec)).await;
         let error = result
             .expect_err(&format!("{spec} was accepted"))

@@ -104,6 +104,12 @@ async fn run_all(parts: &Parts, plan: &Plan) -> anyhow::Result<RunSummary> {
         matched,
         open_differences,
         pending_bills: pending,
+        waiting_differences: 0,
+        corrected: 0,
+        refused_bills: 0,
+        asked_today: 0,
+        proof_holds: None,
+        ledger_violations: 0,
     })
 }
 

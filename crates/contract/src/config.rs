@@ -8,6 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::names;
 
+mod reconciliation;
+
+pub use reconciliation::{Corrections, FeeRates, LateRows, MissingWithUs, Notify, Reconciliation};
+
 /// Everything a `payment-runtime` process is told, whatever its role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -194,30 +198,6 @@ impl Default for Worker {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
-pub struct Reconciliation {
-    /// Finished days that a run looks back.
-    pub days: u32,
-    pub batch_size: u32,
-    pub workers: u32,
-    pub timeout_milliseconds: u64,
-    /// More open differences than this make the alert fire.
-    pub difference_threshold: u64,
-}
-
-impl Default for Reconciliation {
-    fn default() -> Self {
-        Self {
-            days: 7,
-            batch_size: 1000,
-            workers: 5,
-            timeout_milliseconds: 600_000,
-            difference_threshold: 0,
-        }
-    }
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct Shutdown {
     /// Readiness is off this long before the listener closes, so that endpoints can follow.
     pub ready_off_seconds: u64,
@@ -288,11 +268,6 @@ impl RuntimeConfig {
                 "must be at least 1",
             ),
             (
-                self.reconciliation.days > 0,
-                "reconciliation.days",
-                "must be at least 1",
-            ),
-            (
                 self.channels.callback_base_url.starts_with("http"),
                 "channels.callbackBaseUrl",
                 "must start with http:// or https://",
@@ -303,7 +278,8 @@ impl RuntimeConfig {
                 "must configure wechat, alipay or both",
             ),
         ];
-        match rules.into_iter().find(|(holds, ..)| !holds) {
+        let mut rules = rules.into_iter().chain(self.reconciliation.rules());
+        match rules.find(|(holds, ..)| !holds) {
             Some((_, field, problem)) => Err(ConfigError::Invalid { field, problem }),
             None => Ok(()),
         }

@@ -17,6 +17,18 @@ pub const CALLBACK_DURATION: &str = "payment_callback_duration_seconds";
 pub const DIFFERENCES: &str = "payment_reconciliation_open_differences";
 /// Gauge `{channel}`: Unix time at which the last complete run ended.
 pub const RECONCILED_AT: &str = "payment_reconciliation_last_success_timestamp_seconds";
+/// Gauge `{channel, class}`: differences that still wait for their other side.
+pub const WAITING_DIFFERENCES: &str = "payment_reconciliation_waiting_differences";
+/// Counter `{channel, class, outcome="done|capped|failed"}`: corrections without a person.
+pub const CORRECTIONS: &str = "payment_reconciliation_corrections_total";
+/// Counter `{outcome="sent|failed"}`: webhook messages about differences.
+pub const NOTIFICATIONS: &str = "payment_reconciliation_notifications_total";
+/// Gauge `{channel}`: bills that could not be trusted or read.
+pub const REFUSED_BILLS: &str = "payment_reconciliation_refused_bills";
+/// Gauge: entries of the ledger that no seal covers yet.
+pub const LEDGER_UNSEALED: &str = "payment_ledger_unsealed_entries";
+/// Gauge: rules of the ledger that do not hold.
+pub const LEDGER_VIOLATIONS: &str = "payment_ledger_violations";
 /// Gauge `{dependency="mysql|redis|coordinator"}`: 1 while it answers.
 pub const DEPENDENCY_UP: &str = "payment_dependency_up";
 /// Gauge `{state}`: payments that are not in a final state.

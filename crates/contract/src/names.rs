@@ -11,6 +11,12 @@ pub const MYSQL_CREDENTIALS_DIRECTORY: &str = "/etc/payment/mysql";
 /// Directory where the cache password is mounted as [`PASSWORD_FILE`].
 pub const REDIS_CREDENTIALS_DIRECTORY: &str = "/etc/payment/redis";
 pub const PASSWORD_FILE: &str = "password";
+/// Directory where the webhook's signing secret is mounted as [`NOTIFY_SECRET_FILE`].
+pub const NOTIFY_CREDENTIALS_DIRECTORY: &str = "/etc/payment/notify";
+pub const NOTIFY_SECRET_FILE: &str = "secret";
+/// Directory where the list of those who may act is mounted as [`PEOPLE_FILE`].
+pub const PEOPLE_DIRECTORY: &str = "/etc/payment/people";
+pub const PEOPLE_FILE: &str = "people";
 /// Where a reconciliation run leaves its [`crate::RunSummary`] for the operator to read.
 pub const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
 /// The database of payments, and the one of the transaction coordinator.

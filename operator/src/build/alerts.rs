@@ -1,8 +1,10 @@
 //! The alerts: what is worth waking someone for, one table per concern.
 
+mod books;
+
 use contract::metrics::{
-    API_DURATION, CALLBACK_DURATION, CALLBACKS, CHANNEL_REQUESTS, DEPENDENCY_UP, DIFFERENCES,
-    OPEN_PAYMENTS, PAYMENTS, RECONCILED_AT, STUCK_REFUNDS,
+    API_DURATION, CALLBACK_DURATION, CALLBACKS, CHANNEL_REQUESTS, DEPENDENCY_UP, OPEN_PAYMENTS,
+    PAYMENTS, STUCK_REFUNDS,
 };
 
 use super::names;
@@ -32,6 +34,8 @@ pub fn all(system: &ValidSystem) -> Vec<Alert> {
     [
         scope.payments(),
         scope.channels(),
+        scope.reconciliation(),
+        scope.ledger(),
         scope.callbacks(),
         scope.resources(),
         scope.dependencies(),
@@ -136,7 +140,6 @@ impl Scope<'_> {
             let total = self.rate(CHANNEL_REQUESTS, &format!(",channel=\"{channel}\""));
             format!("{failed} / {total} > 0.05")
         };
-        let threshold = self.system.spec.reconciliation.difference_threshold;
         let labels = &self.labels;
         vec![
             alert(
@@ -173,24 +176,6 @@ impl Scope<'_> {
                 (
                     "Refunds wait for a person at the channel",
                     "{{ $value }} refunds are abnormal at the channel, for example because the payer's account is closed. Settle them in the channel's merchant console.",
-                ),
-            ),
-            alert(
-                "ReconciliationDifferencesOpen",
-                (CRITICAL, "0m"),
-                format!("sum(max by (channel, class) ({DIFFERENCES}{{{labels}}})) > {threshold}"),
-                (
-                    "Our records and the channels' bills differ",
-                    "{{ $value }} differences are open. Each is listed with its evidence by the reconciliation service.",
-                ),
-            ),
-            alert(
-                "ReconciliationStale",
-                (WARNING, "10m"),
-                format!("time() - max by (channel) ({RECONCILED_AT}{{{labels}}}) > 172800"),
-                (
-                    "No reconciliation has finished for two days",
-                    "Channel {{ $labels.channel }} was last reconciled {{ $value | humanizeDuration }} ago. Look at the Jobs of the reconciliation CronJob.",
                 ),
             ),
         ]

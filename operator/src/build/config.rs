@@ -13,7 +13,6 @@ use crds::services;
 /// The file every role reads.
 pub fn runtime(system: &ValidSystem) -> RuntimeConfig {
     let spec = &system.spec;
-    let reconciliation = &spec.reconciliation;
     RuntimeConfig {
         system: format!("{}/{}", system.namespace, system.name),
         listen: Listen::default(),
@@ -32,13 +31,7 @@ pub fn runtime(system: &ValidSystem) -> RuntimeConfig {
             ..Payment::default()
         },
         worker: Worker::default(),
-        reconciliation: Reconciliation {
-            days: reconciliation.days.unsigned_abs(),
-            batch_size: reconciliation.batch_size.unsigned_abs(),
-            workers: reconciliation.workers.unsigned_abs(),
-            timeout_milliseconds: reconciliation.timeout_milliseconds.unsigned_abs(),
-            difference_threshold: reconciliation.difference_threshold.unsigned_abs(),
-        },
+        reconciliation: system.reconciliation.clone(),
         shutdown: Shutdown::default(),
     }
 }

@@ -15,6 +15,7 @@ pub mod labels;
 pub mod monitoring;
 pub mod mysql;
 pub mod names;
+pub mod pod;
 pub mod redis;
 pub mod runtime;
 pub mod schedule;

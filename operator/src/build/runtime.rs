@@ -1,26 +1,15 @@
 //! The services: one Deployment per role, all from one image and one configuration file, the
 //! migration that precedes them, and what keeps them up: autoscaling and disruption budgets.
 
-use contract::{
-    Role, RuntimeConfig,
-    names::{
-        CHANNEL_CREDENTIALS_DIRECTORY, CONFIG_DIRECTORY, CONFIG_FILE, MYSQL_CREDENTIALS_DIRECTORY,
-        PASSWORD_FILE, REDIS_CREDENTIALS_DIRECTORY,
-    },
-    ports,
-};
+use contract::{Role, RuntimeConfig, names::CONFIG_FILE, ports};
 use crds::resources::{Autoscaling, Resources};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    BuildError, Manifest, Stage,
-    common::{self, Pod},
-    config, labels, names,
+    BuildError, Manifest, Stage, common, config, labels, names,
+    pod::{RuntimePod, arguments, channel_keys, credentials_hash, files, pod_template},
 };
 use crate::{gates, kinds::Kind, observe::Observed, validate::ValidSystem};
-
-/// User of the runtime image.
-const USER: u32 = 65_532;
 
 /// One service.
 struct Service<'a> {
@@ -150,130 +139,6 @@ fn configuration(system: &ValidSystem, runtime: &RuntimeConfig) -> Result<Manife
     ))
 }
 
-/// The pod of a role: what it is called with, and which Secrets it reads.
-pub struct RuntimePod<'a> {
-    pub component: &'a str,
-    pub image: &'a str,
-    pub args: Vec<String>,
-    pub resources: &'a Resources,
-    pub annotations: Value,
-    /// The role talks to the channels, with these keys of their Secret.
-    pub channel_keys: Option<Vec<&'static str>>,
-    /// The role serves HTTP.
-    pub serves: bool,
-}
-
-/// Arguments that name a role and its configuration.
-pub fn arguments(role: Role, further: &[String]) -> Vec<String> {
-    let first = [
-        role.name().to_owned(),
-        "--config".to_owned(),
-        format!("{CONFIG_DIRECTORY}/{CONFIG_FILE}"),
-    ];
-    first.into_iter().chain(further.iter().cloned()).collect()
-}
-
-pub fn pod_template(system: &ValidSystem, pod: RuntimePod<'_>) -> Value {
-    let mut volumes = vec![
-        json!({"name": "config", "configMap": {"name": names::runtime(&system.name)}}),
-        common::secret_file("mysql", &system.mysql_secret(), "password", PASSWORD_FILE),
-        json!({"name": "tmp", "emptyDir": {}}),
-    ];
-    let mut mounts = vec![
-        json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true}),
-        json!({"name": "mysql", "mountPath": MYSQL_CREDENTIALS_DIRECTORY, "readOnly": true}),
-        json!({"name": "tmp", "mountPath": "/tmp"}),
-    ];
-    if let Some(secret) = system.redis_secret() {
-        volumes.push(common::secret_file(
-            "redis",
-            &secret,
-            "password",
-            PASSWORD_FILE,
-        ));
-        mounts.push(
-            json!({"name": "redis", "mountPath": REDIS_CREDENTIALS_DIRECTORY, "readOnly": true}),
-        );
-    }
-    if let Some(keys) = pod.channel_keys {
-        volumes.push(channel_volume(system, &keys));
-        mounts.push(json!({"name": "channels", "mountPath": CHANNEL_CREDENTIALS_DIRECTORY, "readOnly": true}));
-    }
-    let mut container = json!({
-        "name": "runtime",
-        "image": pod.image,
-        "args": pod.args,
-        "resources": common::resources(pod.resources),
-        "securityContext": common::container_security(),
-        "terminationMessagePath": contract::names::TERMINATION_MESSAGE_PATH,
-        "volumeMounts": mounts,
-    });
-    if pod.serves {
-        serve(&mut container);
-    }
-    let shutdown = contract::config::Shutdown::default();
-    let template = Pod {
-        component: pod.component,
-        user: USER,
-        grace_seconds: shutdown.ready_off_seconds + shutdown.drain_seconds + 7,
-        annotations: pod.annotations,
-        init_containers: Value::Null,
-        container,
-        volumes: json!(volumes),
-    };
-    common::pod_template(system, template)
-}
-
-/// The keys of the channel Secret that this system's services read: those they need, and those of
-/// the optional ones that are there.
-pub fn channel_keys(system: &ValidSystem, observed: &Observed) -> Vec<&'static str> {
-    let digests = common::secret_digests(observed, &system.channel_secret());
-    let optional = system.optional_channel_keys();
-    let mut keys = system.channel_keys();
-    keys.extend(optional.iter().filter(|key| digests.contains_key(**key)));
-    keys
-}
-
-/// Only the keys of the channels that are switched on, so that a missing key of another channel
-/// holds no pod back.
-fn channel_volume(system: &ValidSystem, keys: &[&str]) -> Value {
-    let items: Vec<Value> = keys
-        .iter()
-        .map(|key| json!({"key": key, "path": key}))
-        .collect();
-    json!({
-        "name": "channels",
-        "secret": {"secretName": system.channel_secret(), "defaultMode": 0o440, "items": items},
-    })
-}
-
-fn serve(container: &mut Value) {
-    let (readiness, liveness) = ("/actuator/health/readiness", "/actuator/health/liveness");
-    container["ports"] = json!([
-        {"name": ports::HTTP_NAME, "containerPort": ports::HTTP, "protocol": "TCP"},
-        {"name": ports::MANAGEMENT_NAME, "containerPort": ports::MANAGEMENT, "protocol": "TCP"},
-    ]);
-    container["startupProbe"] = common::http_probe(readiness, ports::MANAGEMENT_NAME, 1, 300);
-    container["readinessProbe"] = common::http_probe(readiness, ports::MANAGEMENT_NAME, 1, 3);
-    container["livenessProbe"] = common::http_probe(liveness, ports::MANAGEMENT_NAME, 10, 3);
-}
-
-/// Digest of all Secrets a role reads.
-pub fn credentials_hash(system: &ValidSystem, observed: &Observed, channels: bool) -> String {
-    let (mysql, redis, secret) = (
-        system.mysql_secret(),
-        system.redis_secret(),
-        system.channel_secret(),
-    );
-    let mut consumed = vec![(mysql.as_str(), "password")];
-    consumed.extend(redis.as_deref().map(|redis| (redis, "password")));
-    if channels {
-        let keys = channel_keys(system, observed);
-        consumed.extend(keys.into_iter().map(|key| (secret.as_str(), key)));
-    }
-    common::credentials_digest(observed, consumed)
-}
-
 /// `replicas` stays unset while an autoscaler owns it: applying a number would undo each scaling.
 fn deployment(
     system: &ValidSystem,
@@ -283,7 +148,7 @@ fn deployment(
 ) -> Manifest {
     let annotations = json!({
         labels::CONFIG_HASH: config::digest(runtime, service.role),
-        labels::CREDENTIALS_HASH: credentials_hash(system, observed, true),
+        labels::CREDENTIALS_HASH: credentials_hash(system, observed, service.role),
     });
     let pod = RuntimePod {
         component: service.component,
@@ -292,6 +157,7 @@ fn deployment(
         resources: service.resources,
         annotations,
         channel_keys: Some(channel_keys(system, observed)),
+        files: files(system, service.role),
         serves: true,
     };
     let mut template = pod_template(system, pod);
@@ -382,6 +248,7 @@ fn migration(system: &ValidSystem) -> Manifest {
         resources,
         annotations: json!({}),
         channel_keys: None,
+        files: Vec::new(),
         serves: false,
     };
     let mut template = pod_template(system, pod);

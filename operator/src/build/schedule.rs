@@ -5,7 +5,7 @@ use serde_json::json;
 
 use super::{
     Manifest, Stage, common, labels, names,
-    runtime::{self, RuntimePod},
+    pod::{self, RuntimePod},
 };
 use crate::{kinds::Kind, observe::Observed, validate::ValidSystem};
 
@@ -46,19 +46,20 @@ fn cron_job(
     (name, schedule): (String, &str),
 ) -> Manifest {
     let reconciliation = &system.spec.reconciliation;
-    let pod = RuntimePod {
+    let template = RuntimePod {
         component: labels::component::RECONCILIATION_RUN,
         image,
-        args: runtime::arguments(
+        args: pod::arguments(
             Role::Reconcile,
             &["--days".to_owned(), reconciliation.days.to_string()],
         ),
         resources: &reconciliation.resources,
         annotations: json!({}),
-        channel_keys: Some(runtime::channel_keys(system, observed)),
+        channel_keys: Some(pod::channel_keys(system, observed)),
+        files: pod::run_files(system),
         serves: false,
     };
-    let mut template = runtime::pod_template(system, pod);
+    let mut template = pod::pod_template(system, template);
     template["spec"]["restartPolicy"] = json!("Never");
     let run_labels = labels::all(&system.name, labels::component::RECONCILIATION_RUN);
     let spec = json!({

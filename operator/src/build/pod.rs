@@ -1,0 +1,202 @@
+//! The pod of a runtime role: its arguments, its probes, and the Secrets it reads as files.
+//!
+//! Guarantees: a role mounts only what it reads, so that a Secret another role needs never holds
+//! it back.
+//!
+//! Deliberately not here: which roles there are, and what runs them (`runtime`, `schedule`).
+
+use contract::{
+    Role,
+    names::{
+        CHANNEL_CREDENTIALS_DIRECTORY, CONFIG_DIRECTORY, CONFIG_FILE, MYSQL_CREDENTIALS_DIRECTORY,
+        NOTIFY_CREDENTIALS_DIRECTORY, NOTIFY_SECRET_FILE, PASSWORD_FILE, PEOPLE_DIRECTORY,
+        PEOPLE_FILE, REDIS_CREDENTIALS_DIRECTORY,
+    },
+    ports,
+};
+use crds::{reconciliation::SecretKeyRef, resources::Resources};
+use serde_json::{Value, json};
+
+use super::{
+    common::{self, Pod},
+    names,
+};
+use crate::{observe::Observed, validate::ValidSystem};
+
+/// User of the runtime image.
+const USER: u32 = 65_532;
+
+/// The pod of a role: what it is called with, and which Secrets it reads.
+pub struct RuntimePod<'a> {
+    pub component: &'a str,
+    pub image: &'a str,
+    pub args: Vec<String>,
+    pub resources: &'a Resources,
+    pub annotations: Value,
+    /// The role talks to the channels, with these keys of their Secret.
+    pub channel_keys: Option<Vec<&'static str>>,
+    /// What else it reads of the Secrets that the specification names.
+    pub files: Vec<SecretFile>,
+    /// The role serves HTTP.
+    pub serves: bool,
+}
+
+/// Arguments that name a role and its configuration.
+pub fn arguments(role: Role, further: &[String]) -> Vec<String> {
+    let first = [
+        role.name().to_owned(),
+        "--config".to_owned(),
+        format!("{CONFIG_DIRECTORY}/{CONFIG_FILE}"),
+    ];
+    first.into_iter().chain(further.iter().cloned()).collect()
+}
+
+pub fn pod_template(system: &ValidSystem, pod: RuntimePod<'_>) -> Value {
+    let mut volumes = vec![
+        json!({"name": "config", "configMap": {"name": names::runtime(&system.name)}}),
+        common::secret_file("mysql", &system.mysql_secret(), "password", PASSWORD_FILE),
+        json!({"name": "tmp", "emptyDir": {}}),
+    ];
+    let mut mounts = vec![
+        json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true}),
+        json!({"name": "mysql", "mountPath": MYSQL_CREDENTIALS_DIRECTORY, "readOnly": true}),
+        json!({"name": "tmp", "mountPath": "/tmp"}),
+    ];
+    if let Some(secret) = system.redis_secret() {
+        volumes.push(common::secret_file(
+            "redis",
+            &secret,
+            "password",
+            PASSWORD_FILE,
+        ));
+        mounts.push(
+            json!({"name": "redis", "mountPath": REDIS_CREDENTIALS_DIRECTORY, "readOnly": true}),
+        );
+    }
+    if let Some(keys) = pod.channel_keys {
+        volumes.push(channel_volume(system, &keys));
+        mounts.push(json!({"name": "channels", "mountPath": CHANNEL_CREDENTIALS_DIRECTORY, "readOnly": true}));
+    }
+    for file in pod.files {
+        volumes.push(common::secret_file(
+            file.volume,
+            &file.secret.name,
+            &file.secret.key,
+            file.path,
+        ));
+        mounts.push(json!({"name": file.volume, "mountPath": file.directory, "readOnly": true}));
+    }
+    let mut container = json!({
+        "name": "runtime",
+        "image": pod.image,
+        "args": pod.args,
+        "resources": common::resources(pod.resources),
+        "securityContext": common::container_security(),
+        "terminationMessagePath": contract::names::TERMINATION_MESSAGE_PATH,
+        "volumeMounts": mounts,
+    });
+    if pod.serves {
+        serve(&mut container);
+    }
+    let shutdown = contract::config::Shutdown::default();
+    let template = Pod {
+        component: pod.component,
+        user: USER,
+        grace_seconds: shutdown.ready_off_seconds + shutdown.drain_seconds + 7,
+        annotations: pod.annotations,
+        init_containers: Value::Null,
+        container,
+        volumes: json!(volumes),
+    };
+    common::pod_template(system, template)
+}
+
+/// The keys of the channel Secret that this system's services read: those they need, and those of
+/// the optional ones that are there.
+pub fn channel_keys(system: &ValidSystem, observed: &Observed) -> Vec<&'static str> {
+    let digests = common::secret_digests(observed, &system.channel_secret());
+    let optional = system.optional_channel_keys();
+    let mut keys = system.channel_keys();
+    keys.extend(optional.iter().filter(|key| digests.contains_key(**key)));
+    keys
+}
+
+/// Only the keys of the channels that are switched on, so that a missing key of another channel
+/// holds no pod back.
+fn channel_volume(system: &ValidSystem, keys: &[&str]) -> Value {
+    let items: Vec<Value> = keys
+        .iter()
+        .map(|key| json!({"key": key, "path": key}))
+        .collect();
+    json!({
+        "name": "channels",
+        "secret": {"secretName": system.channel_secret(), "defaultMode": 0o440, "items": items},
+    })
+}
+
+fn serve(container: &mut Value) {
+    let (readiness, liveness) = ("/actuator/health/readiness", "/actuator/health/liveness");
+    container["ports"] = json!([
+        {"name": ports::HTTP_NAME, "containerPort": ports::HTTP, "protocol": "TCP"},
+        {"name": ports::MANAGEMENT_NAME, "containerPort": ports::MANAGEMENT, "protocol": "TCP"},
+    ]);
+    container["startupProbe"] = common::http_probe(readiness, ports::MANAGEMENT_NAME, 1, 300);
+    container["readinessProbe"] = common::http_probe(readiness, ports::MANAGEMENT_NAME, 1, 3);
+    container["livenessProbe"] = common::http_probe(liveness, ports::MANAGEMENT_NAME, 10, 3);
+}
+
+/// One key of a Secret as a file of a pod.
+pub struct SecretFile {
+    volume: &'static str,
+    secret: SecretKeyRef,
+    directory: &'static str,
+    path: &'static str,
+}
+
+/// What a run of the reconciliation reads: it tells of the differences it found, and nobody acts
+/// through it.
+pub fn run_files(system: &ValidSystem) -> Vec<SecretFile> {
+    let notify = system.spec.reconciliation.notify.as_ref();
+    let file = notify.map(|notify| SecretFile {
+        volume: "notify",
+        secret: notify.secret_ref.clone(),
+        directory: NOTIFY_CREDENTIALS_DIRECTORY,
+        path: NOTIFY_SECRET_FILE,
+    });
+    file.into_iter().collect()
+}
+
+/// What a serving role reads. Those who may act do so through the reconciliation service alone.
+pub fn files(system: &ValidSystem, role: Role) -> Vec<SecretFile> {
+    if role != Role::Reconcile {
+        return Vec::new();
+    }
+    let people = system.spec.reconciliation.people_secret_ref.as_ref();
+    let people = people.map(|secret| SecretFile {
+        volume: "people",
+        secret: secret.clone(),
+        directory: PEOPLE_DIRECTORY,
+        path: PEOPLE_FILE,
+    });
+    run_files(system).into_iter().chain(people).collect()
+}
+
+/// Digest of all Secrets a serving role reads.
+pub fn credentials_hash(system: &ValidSystem, observed: &Observed, role: Role) -> String {
+    let (mysql, redis, secret) = (
+        system.mysql_secret(),
+        system.redis_secret(),
+        system.channel_secret(),
+    );
+    let files = files(system, role);
+    let mut consumed = vec![(mysql.as_str(), "password")];
+    consumed.extend(redis.as_deref().map(|redis| (redis, "password")));
+    let keys = channel_keys(system, observed);
+    consumed.extend(keys.into_iter().map(|key| (secret.as_str(), key)));
+    consumed.extend(
+        files
+            .iter()
+            .map(|file| (file.secret.name.as_str(), file.secret.key.as_str())),
+    );
+    common::credentials_digest(observed, consumed)
+}

@@ -1,0 +1,95 @@
+//! Secrets that must be there before the pods that read them.
+//!
+//! Pure. A fault names the Secret and its key, and says what to do.
+
+use super::{Part, condition};
+use crate::{
+    build::{common, mysql},
+    cache::NamedSecret,
+    observe::Observed,
+    reconciliation,
+    validate::ValidSystem,
+};
+
+const UNREAD: &str = "ReadingSecret";
+const MISSING: &str = "SecretMissing";
+const KEY_MISSING: &str = "SecretKeyMissing";
+const KEY_INVALID: &str = "SecretKeyInvalid";
+pub(super) const REASONS: [&str; 4] = [UNREAD, MISSING, KEY_MISSING, KEY_INVALID];
+
+/// `None` if a Secret has all keys.
+pub(super) fn fault(
+    observed: &Observed,
+    condition: &'static str,
+    secret: &str,
+    keys: &[&str],
+) -> Option<Part> {
+    match observed.named_secrets.get(secret) {
+        Some(NamedSecret::Unread) => {
+            let message = format!("reading Secret {secret}");
+            return Some(Part::waiting(condition, UNREAD, message));
+        }
+        Some(NamedSecret::Absent) => {
+            let message = format!(
+                "Secret {secret} does not exist: create it with the keys {}",
+                keys.join(", ")
+            );
+            return Some(Part::failed(condition, MISSING, message));
+        }
+        Some(NamedSecret::Present(_)) | None => {}
+    }
+    let digests = common::secret_digests(observed, secret);
+    let missing: Vec<&str> = keys
+        .iter()
+        .copied()
+        .filter(|key| digests.get(*key).is_none_or(|digest| digest.empty))
+        .collect();
+    if missing.is_empty() {
+        return None;
+    }
+    let message = format!(
+        "Secret {secret} lacks {}: add to its data",
+        missing.join(", ")
+    );
+    Some(Part::failed(condition, KEY_MISSING, message))
+}
+
+pub(super) fn channels(system: &ValidSystem, observed: &Observed) -> Part {
+    let secret = system.channel_secret();
+    let keys = system.channel_keys();
+    fault(observed, condition::CHANNELS, &secret, &keys).unwrap_or_else(|| {
+        let message = format!("keys are read from Secret {secret}");
+        Part::ready(condition::CHANNELS, "KeysPresent", message)
+    })
+}
+
+/// Passwords are spliced into SQL: an adopted Secret may hold one that cannot be.
+pub(super) fn unquotable(observed: &Observed, secret: &str) -> Option<Part> {
+    let digests = common::secret_digests(observed, secret);
+    let key = mysql::PASSWORD_KEYS
+        .into_iter()
+        .find(|key| digests.get(*key).is_some_and(|digest| !digest.plain))?;
+    let message = format!(
+        "Secret {secret}: {key} has characters other than letters, digits and . _ ~ -: choose another password"
+    );
+    Some(Part::failed(condition::DATABASE, KEY_INVALID, message))
+}
+
+/// The Secrets of the reconciliation, if the specification names any. One that is missing holds
+/// back the reconciliation alone.
+pub(super) fn reconciliation(system: &ValidSystem, observed: &Observed) -> Option<Part> {
+    const CONDITION: &str = condition::RECONCILIATION_SECRETS;
+    let named: Vec<_> = reconciliation::secrets(&system.spec.reconciliation).collect();
+    let first_fault = named
+        .iter()
+        .find_map(|secret| fault(observed, CONDITION, &secret.name, &[secret.key.as_str()]));
+    let ready = || {
+        let keys: Vec<String> = named
+            .iter()
+            .map(|secret| format!("{} of Secret {}", secret.key, secret.name))
+            .collect();
+        let message = format!("reads {}", keys.join(", "));
+        Part::ready(CONDITION, "KeysPresent", message)
+    };
+    (!named.is_empty()).then(|| first_fault.unwrap_or_else(ready))
+}
