@@ -169,21 +169,17 @@ impl Gates {
                 RECONCILIATION,
             ],
         };
-        self.may_change(manifest)
-            && self
-                .parts
-                .iter()
-                .all(|part| part.open || !waits_for.contains(&part.condition))
+        // Without its Secret the reconciliation does not start; what else is due does not wait.
+        let skipped = self.lacks_secret(condition::RECONCILIATION_SECRETS);
+        let waits = |part: &Part| {
+            waits_for.contains(&part.condition) && !(skipped && part.condition == RECONCILIATION)
+        };
+        self.may_change(manifest) && self.parts.iter().all(|part| part.open || !waits(part))
     }
 
     /// Whether a manifest that exists may be corrected: not while its pods could not start for
     /// lack of a Secret.
     pub fn may_change(&self, manifest: &Manifest) -> bool {
-        let lacks_secret = |condition: &str| {
-            self.parts
-                .iter()
-                .any(|part| part.condition == condition && secrets::REASONS.contains(&part.reason))
-        };
         let runs_pods = matches!(
             manifest.kind,
             Kind::StatefulSet | Kind::Deployment | Kind::Job | Kind::CronJob
@@ -192,10 +188,16 @@ impl Gates {
         let reconciles = manifest.value["metadata"]["labels"][labels::COMPONENT]
             == labels::component::RECONCILIATION;
         !runs_pods
-            || !(lacks_secret(condition::DATABASE)
-                || lacks_secret(condition::CACHE)
-                || channels && lacks_secret(condition::CHANNELS)
-                || reconciles && lacks_secret(condition::RECONCILIATION_SECRETS))
+            || !(self.lacks_secret(condition::DATABASE)
+                || self.lacks_secret(condition::CACHE)
+                || channels && self.lacks_secret(condition::CHANNELS)
+                || reconciles && self.lacks_secret(condition::RECONCILIATION_SECRETS))
+    }
+
+    fn lacks_secret(&self, condition: &str) -> bool {
+        self.parts
+            .iter()
+            .any(|part| part.condition == condition && secrets::REASONS.contains(&part.reason))
     }
 
     pub fn ready(&self) -> bool {

@@ -126,7 +126,7 @@ fn a_missing_secret_of_the_reconciliation_is_named_and_holds_back_nothing_else()
     object.spec.reconciliation.people_secret_ref = Some(secret_key("access", "list"));
     let system = valid(&object);
     let observed = observed(&system);
-    let gates = gates(&system, &observed);
+    let mut gates = gates(&system, &observed);
     let part = gates
         .parts
         .iter()
@@ -153,5 +153,19 @@ fn a_missing_secret_of_the_reconciliation_is_named_and_holds_back_nothing_else()
             "CronJob demo-reconciliation",
             "Deployment demo-reconciliation"
         ]
+    );
+    for part in &mut gates.parts {
+        part.open = !part.condition.starts_with("Reconciliation");
+    }
+    let waiting: Vec<String> = build(&system, &observed)
+        .unwrap()
+        .iter()
+        .filter(|manifest| !gates.may_create(manifest))
+        .map(|manifest| format!("{} {}", manifest.kind.name(), manifest.name))
+        .collect();
+    assert_eq!(
+        waiting.len(),
+        held.len(),
+        "the alerts do not wait for it: {waiting:?}"
     );
 }
