@@ -54,6 +54,8 @@ pub fn run(seed: u64, with_story: bool) -> Outcome {
     // Whatever still waits is dropped before the verdict is read.
     drop(runtime);
     logs::listen(None);
+    // World and lives hold each other.
+    world.lives().clear();
     outcome(&world)
 }
 

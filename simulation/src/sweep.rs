@@ -24,6 +24,8 @@ pub struct Report {
     pub tally: Tally,
     pub hits: Hits,
     pub failures: Vec<Failure>,
+    /// The seed added last is the last of the failures.
+    pub last_failed: bool,
     pub took: Duration,
 }
 
@@ -32,6 +34,7 @@ impl Report {
         self.seeds += 1;
         self.tally.add(&outcome.tally);
         self.hits.add(&outcome.hits);
+        self.last_failed = !outcome.violations.is_empty();
         if let Some(violation) = outcome.violations.first() {
             self.failures.push(Failure {
                 seed: outcome.seed,

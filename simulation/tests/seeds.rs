@@ -12,10 +12,16 @@ const SEEDS_PER_GUARD: u64 = 500;
 /// Seeds that once showed a bug of the runtime, each with the bug. Every bug becomes one: the seed
 /// stays here for good, whatever the sweep covers. When the worlds themselves change, a seed is
 /// another world: then the bug's own test, beside the code that was mended, keeps it found.
-const PINNED: &[(u64, &str)] = &[(
-    1864,
-    "a worker that had taken a payment while it was open put off its last look",
-)];
+const PINNED: &[(u64, &str)] = &[
+    (
+        1864,
+        "a worker that had taken a payment while it was open put off its last look",
+    ),
+    (
+        65110,
+        "an order that closed by itself before our close counted as closed without proof",
+    ),
+];
 
 fn threads() -> usize {
     std::thread::available_parallelism().map_or(1, Into::into)

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::{Args, Parser, Subcommand};
 use payment_core::Guard;
 use simulation::points::{Point, Strike};
-use simulation::sweep::{Report, sweep};
+use simulation::sweep::{Failure, Report, sweep};
 use simulation::{mutation, run, story};
 
 /// The payment system in virtual time, with every fault, from seeds.
@@ -72,6 +72,9 @@ fn seeds(arguments: &Seeds) -> bool {
         arguments.count,
         threads(arguments),
         |report| {
+            if let Some(failure) = report.failures.last().filter(|_| report.last_failed) {
+                show_failure(failure);
+            }
             if report.seeds.is_multiple_of(500) {
                 let (done, rate, failed) = (report.seeds, report.rate(), report.failures.len());
                 println!("{done} seeds, {rate} a second, {failed} failed");
@@ -124,20 +127,20 @@ fn show_totals(report: &Report) {
 
 fn show_failures(report: &Report) {
     for failure in report.failures.iter().take(20) {
-        let (seed, id) = (failure.seed, failure.invariant);
-        println!(
-            "seed {seed} breaks {id} ({}): {}",
-            failure.sentence, failure.what
-        );
-        println!(
-            "  replay: cargo run --release -p simulation --bin simulate -- story --seed {seed}"
-        );
+        show_failure(failure);
     }
     if report.failures.is_empty() {
         println!("every invariant holds");
     } else {
         println!("{} seeds failed", report.failures.len());
     }
+}
+
+fn show_failure(failure: &Failure) {
+    let (seed, id) = (failure.seed, failure.invariant);
+    let (sentence, what) = (failure.sentence, &failure.what);
+    println!("seed {seed} breaks {id} ({sentence}): {what}");
+    println!("  replay: make story SEED={seed}");
 }
 
 fn tell(seed: u64, without: Option<&str>) -> bool {

@@ -51,6 +51,8 @@ pub struct BookOrder {
     pub close_confirmed_at_ms: Option<u64>,
     /// When a query last showed the order as unpaid or closed.
     pub seen_unpaid_at_ms: Option<u64>,
+    /// A query showed the order as closed: the channel's own word, whoever closed it.
+    pub seen_closed: bool,
     pub charge: Option<Charge>,
     pub refunds: Vec<BookRefund>,
 }
@@ -180,6 +182,7 @@ impl Book {
                 closed: false,
                 close_confirmed_at_ms: None,
                 seen_unpaid_at_ms: None,
+                seen_closed: false,
                 charge: None,
                 refunds: Vec::new(),
             },
@@ -222,6 +225,7 @@ impl Book {
         };
         if shown.is_none() {
             order.seen_unpaid_at_ms = Some(now_ms);
+            order.seen_closed |= order.closed;
         }
         seen
     }

@@ -154,7 +154,8 @@ fn given_up(world: &World, payment: &PaymentRecord, event: &NewEvent) {
         (Some(_), None) => false,
         (None, _) => true,
     };
-    if event.source == "query" && event.observation == "closed" && !asked_after_close {
+    let proven = asked_after_close || order.seen_closed;
+    if event.source == "query" && event.observation == "closed" && !proven {
         world.broken("I7", || format!("{} is {state}", payment.payment_no));
     }
     if order.can_be_charged(now_ms) {
