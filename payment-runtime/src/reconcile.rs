@@ -6,15 +6,16 @@
 //!
 //! Deliberately not here: what is a difference (`payment_core::matching`), and correcting any.
 
+use std::convert::Infallible;
 use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::Duration;
 
-use anyhow::{Context as _, bail};
+use anyhow::{Context as _, anyhow, bail};
 use axum::extract::{Query, State};
 use axum::routing::get;
 use axum::{Json, Router};
-use channels::{Bill, BillRow, BillRowKind, Outcome};
+use channels::{Bill, BillFile, BillRow, BillRowKind, Outcome};
 use contract::{Role, RunSummary};
 use jiff::ToSpan as _;
 use jiff::civil::Date;
@@ -159,7 +160,8 @@ async fn one_bill(
 ) -> anyhow::Result<Option<NewRun>> {
     let started_at = clock::now();
     let rows = match bill(parts, kind, day).await? {
-        Outcome::Done(Bill::Rows(rows)) => rows,
+        Outcome::Done(Bill::File(file)) => bill_rows(file).await?,
+        Outcome::Done(Bill::Empty) => Vec::new(),
         Outcome::Done(Bill::NotReady) => return Ok(None),
         Outcome::Refused(refusal) => bail!("refused: {}: {}", refusal.code, refusal.message),
         Outcome::Unknown(why) => bail!("not trusted: {}: {}", why.reason.as_str(), why.detail),
@@ -201,6 +203,20 @@ async fn one_bill(
         parts.store.store_run(&run).await?;
     }
     Ok(Some(run))
+}
+
+/// All rows of a bill, once the whole of it was accepted.
+async fn bill_rows(mut file: BillFile) -> anyhow::Result<Vec<BillRow>> {
+    let read = move || {
+        let mut rows = Vec::new();
+        let keep = |row| {
+            rows.push(row);
+            Ok::<(), Infallible>(())
+        };
+        file.read(keep).map(|_| rows)
+    };
+    let rows = tokio::task::spawn_blocking(read).await?;
+    rows.map_err(|error| anyhow!("not trusted: {error}"))
 }
 
 /// The charges on a bill. Refund rows are not compared.

@@ -6,6 +6,7 @@
 //! Not here: retries. A repeat is a decision about money and belongs to the caller.
 
 use std::error::Error as _;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -14,18 +15,19 @@ use reqwest::header::HeaderMap;
 use reqwest::redirect::Policy;
 use reqwest::{Client, RequestBuilder, Response, StatusCode, Url};
 
+use crate::bill::Spool;
 use crate::limit::Limits;
 use crate::outcome::{Fail, Refusal, UncertaintyReason};
 
 pub(crate) const USER_AGENT: &str = concat!("payment-runtime/", env!("CARGO_PKG_VERSION"));
 /// Far above any answer of the APIs.
 pub(crate) const ANSWER_LIMIT: usize = 1024 * 1024;
-/// Compressed, some million rows.
-pub(crate) const BILL_LIMIT: usize = 64 * 1024 * 1024;
-/// The same bill unpacked; a small file that unpacks to more is not a bill.
-pub(crate) const UNPACKED_BILL_LIMIT: usize = 512 * 1024 * 1024;
-/// A bill is large and nobody's money waits for it.
-pub(crate) const BILL_TIMEOUT: Duration = Duration::from_mins(1);
+/// A fund bill, compressed; it is read into memory.
+const FUND_BILL_LIMIT: usize = 64 * 1024 * 1024;
+/// How long a bill may take as long as it keeps coming: 512 MiB at 300 KiB/s. Nobody's money waits.
+const BILL_TIMEOUT: Duration = Duration::from_mins(30);
+/// How long it may stop coming.
+const BILL_STALL: Duration = Duration::from_secs(30);
 /// WeChat Pay closes idle connections after 8 s; a request on a dying one would end unknown.
 const IDLE: Duration = Duration::from_secs(7);
 
@@ -69,6 +71,64 @@ fn client(connect: Duration, total: Duration) -> Result<Client, reqwest::Error> 
         .build()
 }
 
+/// Fetches a bill to the disk.
+pub(crate) async fn download(request: RequestBuilder) -> Result<Spool, Fail> {
+    let mut response = begin(request).await?;
+    let mut spool = Spool::new().map_err(not_kept)?;
+    while let Some(chunk) = chunk(&mut response).await? {
+        spool.write(&chunk).await.map_err(not_kept)?;
+    }
+    Ok(spool)
+}
+
+/// A failure of our own disk. Taken by value to fit `map_err`.
+#[expect(clippy::needless_pass_by_value, reason = "for map_err")]
+pub(crate) fn not_kept(error: io::Error) -> Fail {
+    let directory = std::env::temp_dir();
+    let directory = directory.display();
+    Fail::unverifiable(format!(
+        "the bill could not be kept in {directory}, where a file without a name needs room for it: \
+         {error}"
+    ))
+}
+
+/// Fetches a bill into memory.
+pub(crate) async fn fetch(request: RequestBuilder) -> Result<Bytes, Fail> {
+    let mut response = begin(request).await?;
+    let mut body = BytesMut::new();
+    while let Some(chunk) = chunk(&mut response).await? {
+        append(&mut body, &chunk, FUND_BILL_LIMIT)?;
+    }
+    Ok(body.freeze())
+}
+
+async fn begin(request: RequestBuilder) -> Result<Response, Fail> {
+    let sending = request.timeout(BILL_TIMEOUT).send();
+    let response = in_time(sending).await?;
+    if response.status().is_success() {
+        Ok(response)
+    } else {
+        let status = response.status();
+        Err(Fail::unverifiable(format!(
+            "the bill's download answered {status}"
+        )))
+    }
+}
+
+async fn chunk(response: &mut Response) -> Result<Option<Bytes>, Fail> {
+    in_time(response.chunk()).await
+}
+
+/// Ends what has stopped moving.
+async fn in_time<T>(step: impl Future<Output = reqwest::Result<T>>) -> Result<T, Fail> {
+    let Ok(result) = tokio::time::timeout(BILL_STALL, step).await else {
+        let seconds = BILL_STALL.as_secs();
+        let what = format!("nothing more of the bill came for {seconds} s");
+        return Err(Fail::unknown(UncertaintyReason::Timeout, what));
+    };
+    result.map_err(|error| failed(&error))
+}
+
 pub(crate) async fn send(request: RequestBuilder, limit: usize) -> Result<Answer, Fail> {
     let mut response = request.send().await.map_err(|error| failed(&error))?;
     Ok(Answer {
@@ -81,14 +141,19 @@ pub(crate) async fn send(request: RequestBuilder, limit: usize) -> Result<Answer
 async fn bounded(response: &mut Response, limit: usize) -> Result<Bytes, Fail> {
     let mut body = BytesMut::new();
     while let Some(chunk) = response.chunk().await.map_err(|error| failed(&error))? {
-        if body.len() + chunk.len() > limit {
-            return Err(Fail::unverifiable(format!(
-                "the answer is larger than {limit} bytes"
-            )));
-        }
-        body.extend_from_slice(&chunk);
+        append(&mut body, &chunk, limit)?;
     }
     Ok(body.freeze())
+}
+
+fn append(body: &mut BytesMut, chunk: &[u8], limit: usize) -> Result<(), Fail> {
+    if body.len() + chunk.len() > limit {
+        return Err(Fail::unverifiable(format!(
+            "the answer is larger than {limit} bytes"
+        )));
+    }
+    body.extend_from_slice(chunk);
+    Ok(())
 }
 
 /// What a failure without an answer proves. Only while connecting is it certain that no byte of

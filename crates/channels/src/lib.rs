@@ -7,7 +7,8 @@
 //! - orders and refunds are named by our own numbers alone, so that repeating one is always safe;
 //! - a callback becomes a [`Notice`] only after its signature, its age and its merchant were
 //!   checked;
-//! - a bill is accepted whole, with its hash and its totals, or not at all;
+//! - a bill is read as a stream in little memory, and accepted whole, with its hash and its totals,
+//!   or not at all;
 //! - amounts are integers, the algorithms are pinned, and keys appear in no `Debug` output.
 //!
 //! Where to look: `channel` is the face of both channels and reloads their keys; `order`, `refund`,
@@ -19,6 +20,8 @@
 //! comes in as an argument.
 
 mod alipay;
+#[cfg(any(test, feature = "testing"))]
+pub mod bad_bills;
 mod bill;
 mod certificate;
 mod channel;
@@ -37,7 +40,10 @@ mod testing;
 mod wechat;
 
 pub use alipay::Alipay;
-pub use bill::{Bill, BillRow, BillRowKind, FundBill, FundDirection, FundRow};
+pub use bill::{
+    Bill, BillError, BillFile, BillRefundStatus, BillRow, BillRowKind, BillTotals, FundBill,
+    FundDirection, FundRow, ReadError,
+};
 pub use channel::{Channel, Channels, Reload, acknowledgement, failure};
 pub use credentials::LoadError;
 pub use notice::{CallbackError, Notice};

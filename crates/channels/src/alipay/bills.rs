@@ -5,15 +5,19 @@
 //!
 //! Not here: what is in the files (`bill` for trades, `account` for the balance).
 
-use bytes::Bytes;
+use std::fs::File;
+use std::io::BufReader;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
+use payment_core::ChannelKind;
+use reqwest::RequestBuilder;
 use serde_json::json;
 
 use super::answer::{Bill as BillAnswer, Code, Stop};
 use super::gateway::Request;
 use super::{Alipay, account, bill};
-use crate::bill::{Bill, FundBill, parsed};
+use crate::bill::{Bill, BillRow, BillTotals, FundBill, Halt, parsed};
 use crate::http;
 use crate::limit::Operation;
 use crate::outcome::Fail;
@@ -25,15 +29,28 @@ enum Statement {
     NotReady,
     /// No business that day; final.
     Empty,
-    File(Bytes),
+    At(BillAnswer),
+}
+
+/// Reads a file that was fetched.
+pub(crate) fn read_bill(
+    file: &File,
+    day: Date,
+    each: &mut dyn FnMut(BillRow) -> Result<(), Halt>,
+) -> Result<BillTotals, Halt> {
+    bill::read(BufReader::new(file), day, each)
 }
 
 impl Alipay {
     pub(crate) async fn bill(&self, day: Date, now: Timestamp) -> Result<Bill, Fail> {
         match self.statement("trade", day, now).await? {
             Statement::NotReady => Ok(Bill::NotReady),
-            Statement::Empty => Ok(Bill::Rows(Vec::new())),
-            Statement::File(file) => Ok(Bill::Rows(parsed(move || bill::read(&file, day)).await?)),
+            Statement::Empty => Ok(Bill::Empty),
+            Statement::At(pointer) => {
+                let spool = http::download(self.file(&pointer)?).await?;
+                let file = spool.finish(ChannelKind::Alipay, day, String::new());
+                Ok(Bill::File(file.await.map_err(http::not_kept)?))
+            }
         }
     }
 
@@ -41,7 +58,8 @@ impl Alipay {
         match self.statement("signcustomer", day, now).await? {
             Statement::NotReady => Ok(FundBill::NotReady),
             Statement::Empty => Ok(FundBill::Rows(Vec::new())),
-            Statement::File(file) => {
+            Statement::At(pointer) => {
+                let file = http::fetch(self.file(&pointer)?).await?;
                 let rows = parsed(move || account::read(&file, day)).await?;
                 Ok(FundBill::Rows(rows))
             }
@@ -54,10 +72,11 @@ impl Alipay {
         match self.call(Operation::AlipayBill, request, now).await {
             Ok(node) => {
                 let pointer: BillAnswer = node.parse()?;
-                if pointer.is_empty() {
-                    return Ok(Statement::Empty);
-                }
-                Ok(Statement::File(self.download(&pointer).await?))
+                Ok(if pointer.is_empty() {
+                    Statement::Empty
+                } else {
+                    Statement::At(pointer)
+                })
             }
             Err(Stop::Refused(refused)) if refused.code == Code::BillNotReady => {
                 Ok(Statement::NotReady)
@@ -67,16 +86,8 @@ impl Alipay {
     }
 
     /// The file is neither signed nor hashed: its own dates and totals have to do.
-    async fn download(&self, pointer: &BillAnswer) -> Result<Bytes, Fail> {
+    fn file(&self, pointer: &BillAnswer) -> Result<RequestBuilder, Fail> {
         let url = http::download_url(pointer.url()?, &self.gateway)?;
-        let request = self.wire.client.get(url).timeout(http::BILL_TIMEOUT);
-        let file = http::send(request, http::BILL_LIMIT).await?;
-        if !file.status.is_success() {
-            return Err(Fail::unverifiable(format!(
-                "the bill's download answered {}",
-                file.status
-            )));
-        }
-        Ok(file.body)
+        Ok(self.wire.client.get(url))
     }
 }

@@ -1,5 +1,8 @@
 //! See `crate::fuzzing`.
 
+use std::borrow::Cow;
+use std::io::Cursor;
+
 use encoding_rs::GBK;
 use jiff::Timestamp;
 use jiff::civil::date;
@@ -32,13 +35,15 @@ pub(crate) fn callback(bytes: &[u8]) {
     let _ = callback::decode(bytes).map(|fields| callback::content(&fields, &recipient));
 }
 
+/// As a ZIP, as a table, and as a table once it was encoded as one is.
 pub(crate) fn bill(bytes: &[u8]) {
     let day = date(2026, 10, 3);
-    let _ = bill::read(bytes, day);
+    let _ = bill::read(Cursor::new(bytes), day, &mut |_| Ok(()));
     let _ = account::read(bytes, day);
-    for text in [GBK.decode(bytes).0, String::from_utf8_lossy(bytes)] {
-        let _ = bill::parse(&text, day);
-        let _ = account::parse(&text, day);
+    let gbk = std::str::from_utf8(bytes).map(|text| GBK.encode(text).0);
+    for table in [Some(Cow::Borrowed(bytes)), gbk.ok()].into_iter().flatten() {
+        let _ = bill::read_table(&table, day, &mut |_| Ok(()));
+        let _ = account::read_table(&table, day);
     }
 }
 

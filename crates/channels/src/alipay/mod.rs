@@ -12,6 +12,7 @@
 
 mod account;
 mod answer;
+mod archive;
 mod bill;
 mod bills;
 mod callback;
@@ -34,6 +35,7 @@ use crate::credentials::{Files, LoadError};
 use crate::crypto::SigningKey;
 use crate::http::Wire;
 use crate::notice::{CallbackError, Notice};
+pub(crate) use bills::read_bill;
 use callback::Recipient;
 use keys::TrustedKeys;
 
@@ -110,7 +112,7 @@ fn beijing(at: Timestamp) -> String {
 /// unreadable one must not hold up a payment.
 fn instant(text: &str) -> Option<Timestamp> {
     let whole = text.split('.').next()?;
-    let time = crate::bill::beijing_time(whole).ok()?;
+    let time = crate::bill::beijing_time(whole)?;
     BEIJING.to_timestamp(time).ok()
 }
 

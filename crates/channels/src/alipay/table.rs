@@ -1,175 +1,357 @@
-//! The layout that all bill files of Alipay share: a ZIP of GBK tables between comment lines.
+//! The layout that all tables of Alipay's bills share: GBK lines between comments.
 //!
-//! Guarantees: the file is about the day that was asked for.
+//! Guarantees: a table is about the day that was asked for, reaches to its footer and ends there.
+//! Rows are handed out before that is known.
 //!
-//! Not here: the columns and footers of each kind of bill.
+//! Not here: the columns of each kind of bill; holding the rows against the footer.
 
-use std::fmt::Display;
-use std::io::{Cursor, Read as _};
+use std::io::{Read, Seek};
 
-use encoding_rs::GBK;
+use encoding_rs::{DecoderResult, GBK};
 use jiff::civil::Date;
-use zip::ZipArchive;
+use payment_core::money::parse_scaled;
 
-use crate::bill::{BillError, Columns, fen};
-use crate::http::UNPACKED_BILL_LIMIT;
+use super::archive::{self, Archive};
+use crate::bill::{BillError, Columns, Halt, Line, Lines, Position, Reason, Row, count};
 
 /// More commas than any free text has; trying out where they belong must stay cheap.
 const SURPLUS_MAX: usize = 32;
+/// The byte order mark of UTF-8, and words of every comment that is not GBK.
+const BOM: &[u8] = b"\xef\xbb\xbf";
+const WORDS: [&str; 6] = ["支付宝", "账号", "日期", "合计", "明细", "订单号"];
+/// Comments that stand once.
+const TITLE: &str = "#支付宝";
+const ACCOUNT: &str = "#账号：[";
+const DAY: &str = "起始日期：";
+const ROWS_END: &str = "明细列表结束";
 
-/// Count and sum of one kind of row.
-pub(super) type Total = (usize, i64);
+/// Count and sum, in fen, of one kind of row.
+pub(super) type Total = (u64, i64);
 
-/// The text of the table whose name holds `kind`. Entry names are GBK without saying so, so they
-/// are decoded here; they are compared, never used as paths.
-pub(super) fn unpacked(file: &[u8], kind: &str) -> Result<String, BillError> {
-    let broken = |error: &dyn Display| BillError(format!("it cannot be unpacked: {error}"));
-    let mut archive = ZipArchive::new(Cursor::new(file)).map_err(|error| broken(&error))?;
-    for index in 0..archive.len() {
-        let mut entry = archive.by_index(index).map_err(|error| broken(&error))?;
-        if !is_detail(entry.name_raw(), kind) {
+/// What tells one kind of bill from another.
+pub(super) struct Kind {
+    /// In the names of its tables.
+    pub(super) name: &'static str,
+    /// Columns of which a header has at least one.
+    pub(super) header: &'static [&'static str],
+    /// The starts of the footer's lines, such as `#交易合计：N笔，商家实收共X元，…`.
+    pub(super) totals: [&'static str; 2],
+}
+
+/// A row and how many commas there are too many in it.
+pub(super) struct Cut<'a> {
+    pub(super) row: Row<'a>,
+    pub(super) surplus: usize,
+    pub(super) account: Option<&'a str>,
+}
+
+/// What becomes of the tables of a bill.
+pub(super) trait Reader {
+    type Layout;
+    fn layout(&self, columns: &Columns) -> Result<Self::Layout, BillError>;
+    fn row(&mut self, layout: &Self::Layout, cut: &Cut<'_>) -> Result<(), Halt>;
+    /// At the end of each table.
+    fn totals(&mut self, totals: [Total; 2]) -> Result<(), BillError>;
+}
+
+/// Reads all tables of a kind.
+pub(super) fn read(
+    file: impl Read + Seek,
+    kind: &Kind,
+    day: Date,
+    reader: &mut impl Reader,
+) -> Result<(), Halt> {
+    let Archive { mut zip, parts } = archive::open(file, kind.name)?;
+    let mut position = Position::default();
+    let mut account = None;
+    for part in &parts {
+        let entry = zip.by_index(part.index);
+        let entry = entry.map_err(|error| archive::broken(&error))?;
+        let mut lines = Lines::new(entry, position);
+        let own = match table(&mut lines, kind, day, reader) {
+            Err(Halt::Refused(error)) => {
+                // What the packing's own checksum says explains more.
+                let error = lines.drain(error).unwrap_or_else(|worse| worse);
+                return Err(part.named(error, parts.len()).into());
+            }
+            own => own?,
+        };
+        if *account.get_or_insert_with(|| own.clone()) != own {
+            let what = "it is of another 账号 than the part before";
+            let error = BillError::file(Reason::AnotherAccount, what);
+            return Err(part.named(error, parts.len()).into());
+        }
+        position = lines.position();
+    }
+    Ok(())
+}
+
+/// Reads one table; the answer is whose it is.
+pub(super) fn table<R: Read, T: Reader>(
+    lines: &mut Lines<R>,
+    kind: &Kind,
+    day: Date,
+    reader: &mut T,
+) -> Result<Option<String>, Halt> {
+    let mut frame = Frame::new(kind, day);
+    let mut text = Text::default();
+    let mut header: Option<(Columns, T::Layout)> = None;
+    while let Some(line) = lines.next()? {
+        frame.check_start(&line)?;
+        if line.bytes.starts_with(b"#") {
+            frame.comment(&line, text.of(&line)?)?;
             continue;
         }
-        let limit = u64::try_from(UNPACKED_BILL_LIMIT).unwrap_or(u64::MAX);
-        let mut bytes = Vec::new();
-        let size = entry
-            .by_ref()
-            .take(limit + 1)
-            .read_to_end(&mut bytes)
-            .map_err(|error| broken(&error))?;
-        if size > UNPACKED_BILL_LIMIT {
-            return Err(BillError::new("it unpacks to more than a bill may have"));
+        frame.check_goes_on(&line)?;
+        match &header {
+            None => {
+                check_is_gbk(&line)?;
+                let columns = columns(&line, text.of(&line)?)?;
+                columns.check_is_header(kind.header)?;
+                let layout = reader.layout(&columns);
+                let layout = layout.map_err(|error| error.or_cut_off(line.is_cut))?;
+                header = Some((columns, layout));
+            }
+            Some((columns, layout)) => {
+                let text = text.of(&line)?;
+                let account = frame.account.as_deref();
+                row(&line, text, columns, account, |cut| reader.row(layout, cut))?;
+                lines.count_row()?;
+            }
         }
-        return text(&bytes);
     }
-    Err(BillError(format!("it has no {kind} table")))
+    let totals = frame.end(lines.number(), header.is_some())?;
+    reader.totals(totals)?;
+    Ok(frame.account)
 }
 
-pub(super) fn is_detail(name: &[u8], kind: &str) -> bool {
-    let gbk = GBK.decode_without_bom_handling(name).0;
-    let names = [gbk, String::from_utf8_lossy(name)];
-    names
-        .iter()
-        .any(|name| name.contains(kind) && !name.contains("汇总") && name.ends_with(".csv"))
+/// The comments around the rows.
+struct Frame<'a> {
+    kind: &'a Kind,
+    day: Date,
+    lines: u64,
+    /// The comments that were there, each of which stands once.
+    seen: Vec<&'static str>,
+    account: Option<String>,
+    totals: [Option<Total>; 2],
 }
 
-fn text(bytes: &[u8]) -> Result<String, BillError> {
-    match GBK.decode_without_bom_handling(bytes) {
-        (text, false) => Ok(text.into_owned()),
-        (_, true) => Err(BillError::new("it is not GBK")),
+impl<'a> Frame<'a> {
+    const fn new(kind: &'a Kind, day: Date) -> Self {
+        Self {
+            kind,
+            day,
+            lines: 0,
+            seen: Vec::new(),
+            account: None,
+            totals: [None; 2],
+        }
+    }
+
+    /// Looks at the first line of a table.
+    fn check_start(&mut self, line: &Line<'_>) -> Result<(), BillError> {
+        count(&mut self.lines);
+        if self.lines > 1 {
+            return Ok(());
+        }
+        if line.bytes.starts_with(BOM) {
+            return Err(is_utf8(line));
+        }
+        line.check_is_no_answer()
+    }
+
+    fn comment(&mut self, line: &Line<'_>, text: &str) -> Result<(), BillError> {
+        check_is_gbk(line)?;
+        let text = text.trim();
+        if text.starts_with(TITLE) {
+            return self.once(TITLE, line);
+        }
+        if text.contains(DAY) {
+            self.once(DAY, line)?;
+            return check_day(line, text, self.day);
+        }
+        if text.contains(ROWS_END) {
+            return self.once(ROWS_END, line);
+        }
+        if let Some(account) = text.strip_prefix(ACCOUNT) {
+            self.once(ACCOUNT, line)?;
+            self.account = Some(account.trim_end_matches(']').chars().take(64).collect());
+            return Ok(());
+        }
+        for (at, start) in self.kind.totals.into_iter().enumerate() {
+            if let Some(rest) = text.strip_prefix(start) {
+                self.once(start, line)?;
+                self.totals[at] = Some(read_total(rest).ok_or_else(|| {
+                    let what = format!("{start} is not followed by a number and a sum");
+                    line.error(Reason::SummaryMalformed, &what)
+                })?);
+            }
+        }
+        Ok(())
+    }
+
+    fn once(&mut self, what: &'static str, line: &Line<'_>) -> Result<(), BillError> {
+        if self.has(what) {
+            let what = format!("{what} stands here a second time");
+            return Err(line.error(Reason::Repeated, &what));
+        }
+        self.seen.push(what);
+        Ok(())
+    }
+
+    fn has(&self, what: &str) -> bool {
+        self.seen.contains(&what)
+    }
+
+    /// No row may follow the end of the rows.
+    fn check_goes_on(&self, line: &Line<'_>) -> Result<(), BillError> {
+        if self.has(ROWS_END) || self.totals.iter().any(Option::is_some) {
+            let what = "rows follow the end of the rows";
+            return Err(line.error(Reason::Repeated, what));
+        }
+        Ok(())
+    }
+
+    fn end(&self, last: u64, has_header: bool) -> Result<[Total; 2], BillError> {
+        if self.lines == 0 {
+            return Err(BillError::file(Reason::EmptyFile, "the table has no line"));
+        }
+        let cut = |what: &str| {
+            let what = format!("{what} is missing after this line");
+            BillError::line(Reason::CutOff, last, what)
+        };
+        if !self.has(DAY) {
+            return Err(if has_header {
+                let what = "the line 起始日期, which tells the day, is missing";
+                BillError::file(Reason::AnotherDay, what)
+            } else {
+                cut("the line 起始日期")
+            });
+        }
+        if !has_header {
+            return Err(cut("the header"));
+        }
+        match self.totals {
+            [Some(first), Some(second)] => Ok([first, second]),
+            [None, _] => Err(cut(self.kind.totals[0])),
+            [_, None] => Err(cut(self.kind.totals[1])),
+        }
     }
 }
 
-/// A file's lines by their kind.
-pub(super) struct Table<'a> {
-    comments: Vec<&'a str>,
-    pub(super) columns: Columns,
-    pub(super) rows: Vec<&'a str>,
-}
-
-impl<'a> Table<'a> {
-    pub(super) fn read(text: &'a str, day: Date) -> Result<Self, BillError> {
-        let lines = text.lines().filter(|line| !line.trim().is_empty());
-        let (comments, table): (Vec<_>, Vec<_>) = lines.partition(|line| line.starts_with('#'));
-        check_day(&comments, day)?;
-        let mut table = table.into_iter();
-        let columns = header(
-            table
-                .next()
-                .ok_or_else(|| BillError::new("it has no header"))?,
-        );
-        Ok(Self {
-            comments,
-            columns,
-            rows: table.collect(),
-        })
+/// The bill carries no hash; at least it must be of the right day, and of no other.
+fn check_day(line: &Line<'_>, text: &str, day: Date) -> Result<(), BillError> {
+    let is = |start: &str, day: Date| {
+        let (year, month, day) = (day.year(), day.month(), day.day());
+        text.contains(&format!("{start}[{year:04}年{month:02}月{day:02}日"))
+    };
+    let end = "终止日期：";
+    let ends = !text.contains(end)
+        || is(end, day)
+        || day.tomorrow().is_ok_and(|tomorrow| is(end, tomorrow));
+    if is(DAY, day) && ends {
+        return Ok(());
     }
-
-    /// A line of the footer, such as `#交易合计：N笔，商家实收共X元，…`; they come last, so a file
-    /// that has them all is complete.
-    pub(super) fn total(&self, start: &str) -> Result<Total, BillError> {
-        let rest = self
-            .comments
-            .iter()
-            .find_map(|comment| comment.trim().strip_prefix(start))
-            .ok_or_else(|| BillError(format!("it is cut off before {start}")))?;
-        read_total(rest).ok_or_else(|| BillError(format!("{start} cannot be read")))
-    }
+    let what = format!("{text:.60} is not the day {day}");
+    Err(line.error(Reason::AnotherDay, &what))
 }
 
 fn read_total(text: &str) -> Option<Total> {
     let (count, rest) = text.split_once("笔，")?;
     let (_, amount) = rest.split('，').next()?.split_once('共')?;
     let amount = amount.trim().strip_suffix('元')?;
-    Some((count.trim().parse().ok()?, fen(amount).ok()?))
+    Some((count.trim().parse().ok()?, parse_scaled(amount, 2).ok()?))
 }
 
-fn header(line: &str) -> Columns {
-    let names = line.split(',').map(|name| {
+fn columns(line: &Line<'_>, text: &str) -> Result<Columns, BillError> {
+    let names = text.split(',').map(|name| {
         let name = cell(name);
         let units = ["（元）", "（+元）", "（-元）"];
         let bare = units.iter().find_map(|unit| name.strip_suffix(unit));
         bare.unwrap_or(name).to_owned()
     });
-    Columns::new(names.collect())
+    Columns::new(names, line.number)
 }
 
 fn cell(text: &str) -> &str {
     text.trim().trim_matches('"').trim()
 }
 
-/// The bill carries no hash; at least it must be of the right day.
-fn check_day(comments: &[&str], day: Date) -> Result<(), BillError> {
-    let start = format!(
-        "起始日期：[{:04}年{:02}月{:02}日",
-        day.year(),
-        day.month(),
-        day.day()
-    );
-    if comments.iter().any(|comment| comment.contains(&start)) {
-        Ok(())
-    } else {
-        Err(BillError::new("it is about another day"))
+/// Alipay does not quote: a surplus comma belongs to a field of free text.
+fn row(
+    line: &Line<'_>,
+    text: &str,
+    columns: &Columns,
+    account: Option<&str>,
+    each: impl FnOnce(&Cut<'_>) -> Result<(), Halt>,
+) -> Result<(), Halt> {
+    let most = columns.len() + SURPLUS_MAX;
+    let mut fields = Vec::with_capacity(columns.len() + 1);
+    fields.extend(text.split(',').map(cell).take(most + 1));
+    if fields.len() < columns.len() || fields.len() > most {
+        let what = format!(
+            "the row has {} fields than the header, which has {}",
+            if fields.len() > most { "more" } else { "fewer" },
+            columns.len()
+        );
+        return Err(line.error(Reason::RowMalformed, &what).into());
+    }
+    if fields.first() == Some(&columns.first()) {
+        let what = "the header stands here again";
+        return Err(line.error(Reason::Repeated, what).into());
+    }
+    let cut = Cut {
+        row: Row::new(line.number, line.in_bill, &fields),
+        surplus: fields.len() - columns.len(),
+        account,
+    };
+    each(&cut).map_err(|halt| match halt {
+        Halt::Refused(error) => Halt::Refused(error.or_cut_off(line.is_cut)),
+        Halt::Stopped => Halt::Stopped,
+    })
+}
+
+/// Lines out of GBK, one at a time.
+#[derive(Default)]
+struct Text {
+    buffer: String,
+}
+
+impl Text {
+    fn of<'a>(&'a mut self, line: &Line<'a>) -> Result<&'a str, BillError> {
+        if let Some(text) = line.bytes.is_ascii().then_some(line.bytes)
+            && let Ok(text) = std::str::from_utf8(text)
+        {
+            return Ok(text);
+        }
+        let mut decoder = GBK.new_decoder_without_bom_handling();
+        let length = decoder.max_utf8_buffer_length_without_replacement(line.bytes.len());
+        self.buffer.clear();
+        self.buffer.reserve(length.unwrap_or_default());
+        let (result, read) =
+            decoder.decode_to_string_without_replacement(line.bytes, &mut self.buffer, true);
+        let DecoderResult::Malformed(wrong, after) = result else {
+            return Ok(&self.buffer);
+        };
+        if std::str::from_utf8(line.bytes).is_ok() {
+            return Err(is_utf8(line));
+        }
+        let byte = (read + 1).saturating_sub(usize::from(wrong) + usize::from(after));
+        let what = format!("byte {byte} is not GBK");
+        Err(line.error(Reason::WrongEncoding, &what))
     }
 }
 
-/// A row cut at its commas, and how many there are too many of.
-pub(super) struct Cut {
-    parts: Vec<String>,
-    pub(super) surplus: usize,
+/// Much of UTF-8 can be read as GBK and gives nonsense; the comments' own words tell.
+fn check_is_gbk(line: &Line<'_>) -> Result<(), BillError> {
+    let text = std::str::from_utf8(line.bytes).unwrap_or_default();
+    if WORDS.iter().any(|word| text.contains(word)) {
+        return Err(is_utf8(line));
+    }
+    Ok(())
 }
 
-impl Cut {
-    pub(super) fn new(columns: &Columns, line: &str) -> Result<Self, BillError> {
-        let parts: Vec<String> = line.split(',').map(|part| cell(part).to_owned()).collect();
-        match parts.len().checked_sub(columns.len()) {
-            None => Err(BillError::new("a row has fewer fields than the header")),
-            Some(surplus) if surplus > SURPLUS_MAX => {
-                Err(BillError::new("a row has more fields than the header"))
-            }
-            Some(surplus) => Ok(Self { parts, surplus }),
-        }
-    }
-
-    /// The row's fields. Alipay does not quote: a surplus comma belongs to a field of free text.
-    /// `texts` names those fields in the order of the columns, each with its number of commas.
-    pub(super) fn fields(
-        &self,
-        columns: &Columns,
-        texts: &[(&str, usize)],
-    ) -> Result<Vec<String>, BillError> {
-        let mut parts = self.parts.clone();
-        for (name, commas) in texts.iter().filter(|(_, commas)| *commas > 0) {
-            let at = columns.position(name);
-            let range = at
-                .map(|at| at..=at + commas)
-                .filter(|range| *range.end() < parts.len());
-            let range =
-                range.ok_or_else(|| BillError::new("a row has more fields than the header"))?;
-            let at = *range.start();
-            let text = parts.drain(range).collect::<Vec<_>>().join(",");
-            parts.insert(at, text);
-        }
-        Ok(parts)
-    }
+fn is_utf8(line: &Line<'_>) -> BillError {
+    let what = "this is UTF-8, and Alipay writes GBK";
+    BillError::line(Reason::WrongEncoding, line.number, what)
 }

@@ -1,19 +1,21 @@
 //! Fetching WeChat Pay's bills.
 //!
-//! Guarantees: the file is the one whose hash came in a signed answer, or no row comes out; a day
-//! without business is an empty bill.
+//! Guarantees: the file is the one whose hash came in a signed answer, or none of its rows counts;
+//! a day without business is an empty bill.
 //!
 //! Not here: what is in the files (`bill` for trades, `funds` for the balance); the operation and
 //! fee accounts, whose movements are no payments.
 
-use bytes::Bytes;
+use std::fs::File;
+
 use jiff::Timestamp;
 use jiff::civil::Date;
-use reqwest::Method;
+use payment_core::ChannelKind;
+use reqwest::{Method, RequestBuilder};
 
-use super::answer::{self, Code, Stop};
+use super::answer::{self, BillPointer, Code, Stop};
 use super::{Wechat, bill, funds};
-use crate::bill::{Bill, FundBill, parsed};
+use crate::bill::{Bill, BillRow, BillTotals, FundBill, Halt, parsed};
 use crate::http;
 use crate::limit::Operation;
 use crate::outcome::Fail;
@@ -23,10 +25,17 @@ enum Statement {
     NotReady,
     /// No business that day; final.
     Empty,
-    File {
-        file: Bytes,
-        hash: String,
-    },
+    At(BillPointer),
+}
+
+/// Reads a file that was fetched.
+pub(crate) fn read_bill(
+    file: &File,
+    hash: &str,
+    day: Date,
+    each: &mut dyn FnMut(BillRow) -> Result<(), Halt>,
+) -> Result<BillTotals, Halt> {
+    bill::read(file, hash, day, each)
 }
 
 impl Wechat {
@@ -34,9 +43,11 @@ impl Wechat {
         let path = format!("/v3/bill/tradebill?bill_date={day}&bill_type=ALL&tar_type=GZIP");
         match self.statement(&path, now).await? {
             Statement::NotReady => Ok(Bill::NotReady),
-            Statement::Empty => Ok(Bill::Rows(Vec::new())),
-            Statement::File { file, hash } => {
-                Ok(Bill::Rows(parsed(move || bill::read(&file, &hash)).await?))
+            Statement::Empty => Ok(Bill::Empty),
+            Statement::At(pointer) => {
+                let spool = http::download(self.file(&pointer, now)?).await?;
+                let file = spool.finish(ChannelKind::Wechat, day, pointer.hash_value);
+                Ok(Bill::File(file.await.map_err(http::not_kept)?))
             }
         }
     }
@@ -47,8 +58,9 @@ impl Wechat {
         match self.statement(&path, now).await? {
             Statement::NotReady => Ok(FundBill::NotReady),
             Statement::Empty => Ok(FundBill::Rows(Vec::new())),
-            Statement::File { file, hash } => {
-                let rows = parsed(move || funds::read(&file, &hash, day)).await?;
+            Statement::At(pointer) => {
+                let file = http::fetch(self.file(&pointer, now)?).await?;
+                let rows = parsed(move || funds::read(&file, &pointer.hash_value, day)).await?;
                 Ok(FundBill::Rows(rows))
             }
         }
@@ -59,7 +71,7 @@ impl Wechat {
             .call(Operation::WechatBill, Method::GET, path, String::new(), now)
             .await;
         match answer {
-            Ok(body) => self.download(&body, now).await,
+            Ok(body) => Ok(Statement::At(answer::bill_pointer(&body)?)),
             Err(Stop::Refused(refused)) => match refused.code {
                 Code::NoBill => Ok(Statement::Empty),
                 Code::BillNotReady => Ok(Statement::NotReady),
@@ -70,22 +82,8 @@ impl Wechat {
     }
 
     /// The file is not signed; its hash, which came in a signed answer, takes the signature's place.
-    async fn download(&self, pointer: &[u8], now: Timestamp) -> Result<Statement, Fail> {
-        let pointer = answer::bill_pointer(pointer)?;
+    fn file(&self, pointer: &BillPointer, now: Timestamp) -> Result<RequestBuilder, Fail> {
         let url = http::download_url(&pointer.download_url, &self.base)?;
-        let request = self
-            .request(Method::GET, url, String::new(), now)?
-            .timeout(http::BILL_TIMEOUT);
-        let file = http::send(request, http::BILL_LIMIT).await?;
-        if !file.status.is_success() {
-            return Err(Fail::unverifiable(format!(
-                "the bill's download answered {}",
-                file.status
-            )));
-        }
-        Ok(Statement::File {
-            file: file.body,
-            hash: pointer.hash_value,
-        })
+        self.request(Method::GET, url, String::new(), now)
     }
 }

@@ -1,5 +1,8 @@
 //! See `crate::fuzzing`.
 
+use std::io::{Cursor, Read as _};
+
+use flate2::read::MultiGzDecoder;
 use jiff::civil::date;
 use sha1::{Digest as _, Sha1};
 
@@ -12,6 +15,7 @@ const EVENTS: [&str; 4] = [
     "REFUND.CLOSED",
     "REFUND.ABNORMAL",
 ];
+const UNPACKED_MAX: u64 = 1 << 20;
 const MERCHANT: &str = "1900000109";
 const APP: &str = "wxd678efh567hg6787";
 
@@ -24,14 +28,17 @@ pub(crate) fn callback(bytes: &[u8]) {
     }
 }
 
+/// With the hash of whatever it unpacks to, as if it came with it.
 pub(crate) fn bill(bytes: &[u8]) {
-    let hash = hex::encode(Sha1::digest(bytes));
-    let _ = bill::read(bytes, &hash);
-    let _ = funds::read(bytes, &hash, date(2026, 10, 3));
-    if let Ok(text) = std::str::from_utf8(bytes) {
-        let _ = bill::parse(text);
-        let _ = funds::parse(text, date(2026, 10, 3));
-    }
+    let day = date(2026, 10, 3);
+    let mut text = Vec::new();
+    let unpacked = MultiGzDecoder::new(bytes)
+        .take(UNPACKED_MAX)
+        .read_to_end(&mut text);
+    let text = if unpacked.is_ok() { &text } else { bytes };
+    let hash = hex::encode(Sha1::digest(text));
+    let _ = bill::read(Cursor::new(bytes), &hash, day, &mut |_| Ok(()));
+    let _ = funds::read(bytes, &hash, day);
 }
 
 #[cfg(test)]

@@ -15,6 +15,7 @@ mod bills;
 mod callback;
 mod calls;
 mod certificates;
+mod columns;
 mod funds;
 pub(crate) mod fuzzing;
 mod invocation;
@@ -36,6 +37,7 @@ use crate::credentials::{Files, LoadError};
 use crate::crypto::{SealingKey, SigningKey};
 use crate::http::Wire;
 use crate::notice::{CallbackError, Notice};
+pub(crate) use bills::read_bill;
 pub use certificates::{CertificateError, CertificateRefresh};
 use keys::TrustedKeys;
 

@@ -7,7 +7,9 @@ use crate::testing::{
     self, KEY_ID, MERCHANT, NUMBER, OTHER_KEY_ID, REFUND_NUMBER, Reply, Server, WECHAT_APP, now,
     result, short,
 };
-use crate::{Action, Bill, CallbackError, Channel, Channels, Closed, OrderState, RefundState};
+use crate::{
+    Action, Bill, CallbackError, Channel, Channels, Closed, OrderState, ReadError, RefundState,
+};
 use payment_core::{ChannelKind, Currency, Money};
 use std::sync::Arc;
 
@@ -495,10 +497,12 @@ async fn a_bill_is_fetched_with_its_token_signed() {
     })
     .await;
     let outcome = channel(&server.base).bill(date(2026, 10, 3), now()).await;
-    let Outcome::Done(Bill::Rows(rows)) = outcome else {
+    let Outcome::Done(Bill::File(mut bill)) = outcome else {
         panic!("{outcome:?}");
     };
-    assert_eq!(rows.len(), 3);
+    let totals = bill.read(|_| Ok::<(), ()>(())).unwrap();
+    assert_eq!((totals.payments, totals.refunds), (2, 1));
+    assert_eq!(bill.size_bytes(), file.len() as u64);
     let seen = server.seen();
     assert_eq!(
         seen[0].target,
@@ -516,41 +520,57 @@ async fn a_bill_is_fetched_with_its_token_signed() {
 async fn bills_that_are_not_there() {
     let day = date(2026, 10, 3);
     let cases = [
-        (refusal(400, "NO_STATEMENT_EXIST"), Ok(Bill::Rows(vec![]))),
-        (refusal(400, "STATEMENT_CREATING"), Ok(Bill::NotReady)),
+        (refusal(400, "NO_STATEMENT_EXIST"), "empty"),
+        (refusal(400, "STATEMENT_CREATING"), "not ready"),
         (
             Reply::plain(400, r#"{"code":"NO_STATEMENT_EXIST"}"#),
-            Err("?unverifiable"),
+            "?unverifiable",
         ),
-        (refusal(403, "NO_AUTH"), Err("NO_AUTH")),
+        (refusal(403, "NO_AUTH"), "NO_AUTH"),
     ];
     for (index, (reply, expected)) in cases.into_iter().enumerate() {
         let (wechat, _server) = answering(reply).await;
         let outcome = match wechat.bill(day, now()).await {
-            Outcome::Done(bill) => Ok(bill),
-            other => Err(short(other)),
+            Outcome::Done(Bill::NotReady) => "not ready".to_owned(),
+            Outcome::Done(Bill::Empty) => "empty".to_owned(),
+            other => short(other),
         };
-        assert_eq!(outcome, expected.map_err(str::to_owned), "{index}");
+        assert_eq!(outcome, expected, "{index}");
+    }
+}
+
+/// How fetching a bill and reading it ends.
+async fn fetched(announced: &str, reply: Reply) -> String {
+    let server = Server::start(|base| {
+        let pointer = json!({
+            "hash_type": "SHA1", "hash_value": announced,
+            "download_url": format!("{base}/x?token=1"),
+        });
+        vec![signed(200, &pointer), reply]
+    })
+    .await;
+    match channel(&server.base).bill(date(2026, 10, 3), now()).await {
+        Outcome::Done(Bill::File(mut bill)) => match bill.read(|_| Ok::<(), ()>(())) {
+            Err(ReadError::Refused(error)) => error.reason().to_owned(),
+            other => format!("{other:?}"),
+        },
+        other => short(other),
     }
 }
 
 #[tokio::test]
-async fn a_bill_that_is_not_the_announced_one_is_unverifiable() {
-    let replies = [
-        Reply::plain(200, super::bill::tests::BILL.as_bytes()),
-        Reply::plain(200, &super::bill::tests::BILL.as_bytes()[..100]),
-        Reply::plain(403, r#"{"code":"NO_AUTH"}"#),
-    ];
-    for reply in replies {
-        let server = Server::start(|base| {
-            let pointer = json!({
-                "hash_type": "SHA1", "hash_value": "00", "download_url": format!("{base}/x?token=1"),
-            });
-            vec![signed(200, &pointer), reply]
-        })
-        .await;
-        let outcome = channel(&server.base).bill(date(2026, 10, 3), now()).await;
-        assert_eq!(short(outcome), "?unverifiable");
+async fn a_bill_that_is_not_the_announced_one_is_refused() {
+    let file = super::bill::tests::BILL.as_bytes();
+    for (reply, expected) in [
+        (Reply::plain(200, file), "wrong-hash"),
+        (Reply::plain(200, &file[..100]), "wrong-hash"),
+        (Reply::plain(200, ""), "empty-file"),
+        (Reply::plain(200, "<html>"), "html-page"),
+        (Reply::plain(403, r#"{"code":"NO_AUTH"}"#), "?unverifiable"),
+        (Reply::CutOff, "?transport"),
+        (Reply::HangUp, "?transport"),
+    ] {
+        assert_eq!(fetched("00", reply).await, expected);
     }
 }
 

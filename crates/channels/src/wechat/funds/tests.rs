@@ -101,16 +101,23 @@ fn bills_that_contradict_themselves_are_refused() {
         ("`支出,`9.94", "`支出,`9.941", "amount"),
         ("`189.51", "`1.8e2", "amount"),
         ("2026-10-03 12:00:00", "2026-10-03", "time"),
-        ("2026-10-03 12:00:00", "2026-10-04 12:00:00", "day"),
+        (
+            "2026-10-03 12:00:00",
+            "2026-10-04 12:00:00",
+            "a row is not of",
+        ),
         ("`system,`缺货", "`system", "fields"),
         ("账户结余(元)", "结余(元)", "账户结余"),
         ("支出金额\r", "支出总额\r", "支出金额"),
-        ("`10.48\r\n", "`10.48\r\n`1\r\n", "follows"),
+        ("`10.48\r\n", "`10.48\r\n`1\r\n", "goes on after"),
     ];
     for (from, to, expected) in cases {
         let changed = BILL.replacen(from, to, 1);
         assert_ne!(changed, BILL, "{from}");
         let error = read_text(&changed).unwrap_err();
-        assert!(error.0.contains(expected), "{from} to {to}: {error}");
+        assert!(
+            error.to_string().contains(expected),
+            "{from} to {to}: {error}"
+        );
     }
 }
