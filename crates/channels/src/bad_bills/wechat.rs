@@ -30,7 +30,7 @@ const CHANGES: [Change; 44] = [
     ("an amount with separated thousands", "`99.99,`0.00,`\r", "`1,099.99,`0.00,`\r", "row-malformed", "line 2, column 订单金额"),
     ("an amount in wide digits", "`0.01,`0.00,`\r", "`０.01,`0.00,`\r", "row-malformed", "line 3, column 订单金额"),
     ("an amount with a currency sign", "`0.01,`0.00,`\r", "`¥0.01,`0.00,`\r", "row-malformed", "line 3, column 订单金额"),
-    ("sums beyond all bounds", "`99.99,`0.00,`\r", "`92233720368547.75807,`0.00,`\r", "row-malformed", "line 2"),
+    ("sums beyond all bounds", "`99.99,`0.00,`\r", "`92233720368547.75,`0.00,`\r", "row-malformed", "the file"),
     ("a day without a time", " 11:00:00", "", "row-malformed", "line 3, column 交易时间"),
     ("an hour that is none", " 11:00:00", " 25:00:00", "row-malformed", "line 3, column 交易时间"),
     ("no number of the channel", "`42PBAD0002,", "`,", "row-malformed", "line 3, column 微信订单号"),
