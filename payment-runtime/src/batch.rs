@@ -205,7 +205,8 @@ impl Batched {
             updated_at: step.payment.updated_at,
             ..before
         };
-        if same != step.payment || change.evidence.source != Source::SyncAnswer {
+        let posts = !step.entries.is_empty();
+        if same != step.payment || posts || change.evidence.source != Source::SyncAnswer {
             return None;
         }
         let answer = finish.map(|finish| (finish.key.clone(), (finish.answer)(&step.payment)));

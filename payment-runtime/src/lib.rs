@@ -15,6 +15,7 @@ pub mod clock;
 pub mod http;
 mod inbox;
 mod late;
+pub mod ledger;
 pub mod management;
 pub mod outside;
 pub mod payments;

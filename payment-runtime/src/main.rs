@@ -1,5 +1,7 @@
 //! The command line of the payment runtime: a role and a configuration file.
 
+mod ledger_commands;
+
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -38,6 +40,9 @@ enum Command {
     Reconcile(Reconcile),
     /// Bring the database schema up to date
     Migrate(File),
+    /// Check the ledger, or print a statement
+    #[command(subcommand)]
+    Ledger(ledger_commands::Ledger),
     /// Every serving role in one process
     All(File),
     /// Print the OpenAPI document of the payment API (docs/openapi.json)
@@ -104,6 +109,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Worker(file) => serve(Role::Worker, &file.config).await,
         Command::All(file) => serve(Role::All, &file.config).await,
         Command::Migrate(file) => roles::migrate(&read(&file.config)?).await,
+        Command::Ledger(command) => ledger_commands::run(command).await,
         Command::Reconcile(reconcile) => run_reconcile(reconcile).await,
         Command::Openapi => {
             print!("{}", payment_runtime::api::document());

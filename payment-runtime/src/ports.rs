@@ -84,8 +84,8 @@ pub trait Records: Send + Sync {
         limit: u32,
     ) -> Result<Vec<Event>, StoreError>;
 
-    /// Locks the payment, decides, and writes what was decided together with its evidence and,
-    /// if asked to, the answer to the request that waits for it.
+    /// Locks the payment, decides, and writes what was decided together with its evidence, the
+    /// ledger entries it makes and, if asked to, the answer to the request that waits for it.
     async fn apply(
         &self,
         payment_no: &str,
@@ -134,7 +134,8 @@ pub trait Records: Send + Sync {
         channel_refund_no: &str,
     ) -> Result<Option<RefundRecord>, StoreError>;
 
-    /// Locks the payment and its refund, decides, and writes both with the evidence.
+    /// Locks the payment and its refund, decides, and writes both with the evidence and the
+    /// ledger entries it makes.
     async fn apply_refund(
         &self,
         payment_no: &str,

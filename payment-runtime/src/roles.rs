@@ -19,7 +19,7 @@ use crate::ports::{OrderCache, Records};
 use crate::reconcile::{self, Plan};
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::{api, callback, worker};
+use crate::{api, callback, ledger, worker};
 
 /// What a process is made of.
 pub struct Parts {
@@ -69,9 +69,21 @@ fn records(store: &Store, batching: bool) -> Arc<dyn Records> {
 pub async fn migrate(config: &RuntimeConfig) -> anyhow::Result<()> {
     let store = Store::new(&config.mysql)?;
     wait_for_database(&store).await?;
-    store.migrate().await?;
+    bring_up_to_date(&store).await?;
     tracing::info!("the schema is up to date");
     store.close().await;
+    Ok(())
+}
+
+/// The schema, and what older versions left out of the ledger.
+async fn bring_up_to_date(store: &Store) -> anyhow::Result<()> {
+    store.migrate().await?;
+    let opened = ledger::backfill(store)
+        .await
+        .context("payments from before the ledger cannot be entered into it")?;
+    if opened > 0 {
+        tracing::info!(payments = opened, "entered into the ledger");
+    }
     Ok(())
 }
 
@@ -130,7 +142,7 @@ impl Service {
     pub async fn bind(role: Role, parts: Arc<Parts>) -> anyhow::Result<Self> {
         if role == Role::All {
             wait_for_database(&parts.store).await?;
-            parts.store.migrate().await?;
+            bring_up_to_date(&parts.store).await?;
         }
         let payments = &parts.payments;
         let health = Health::new(role, parts.clone());
@@ -163,6 +175,7 @@ impl Service {
         let watch = tokio::spawn(self.health.clone().watch(end.clone()));
         let management = tokio::spawn(self.management.serve(end.clone(), Duration::from_secs(1)));
         let work = tokio::spawn(work(self.role, self.parts.payments.clone(), stop.clone()));
+        let sealing = tokio::spawn(seal(self.role, self.parts.clone(), stop.clone()));
         let reload = tokio::spawn(reload_keys(self.parts.channels.clone(), stop.clone()));
         let http = tokio::spawn(self.http.serve(close_listener.clone(), drain));
         tracing::info!(
@@ -180,7 +193,7 @@ impl Service {
             tracing::warn!("channel calls were still in flight when the drain time ended");
         }
         end.cancel();
-        let _ = tokio::join!(watch, management, reload);
+        let _ = tokio::join!(watch, management, sealing, reload);
         self.parts.store.close().await;
         tracing::info!("stopped");
         Ok(())
@@ -203,6 +216,14 @@ fn routes(role: Role, parts: &Arc<Parts>) -> Router {
 async fn work(role: Role, payments: Arc<Payments>, stop: CancellationToken) {
     if matches!(role, Role::Worker | Role::All) {
         worker::run(payments, stop).await;
+    }
+}
+
+/// Ledger entries are sealed beside the questions, so that neither waits for the other.
+async fn seal(role: Role, parts: Arc<Parts>, stop: CancellationToken) {
+    if matches!(role, Role::Worker | Role::All) {
+        let metrics = parts.payments.metrics.clone();
+        ledger::run(parts.store.clone(), metrics, stop).await;
     }
 }
 

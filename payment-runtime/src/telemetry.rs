@@ -56,6 +56,9 @@ pub struct Metrics {
     refunds: Family<Labels, Counter>,
     open_refunds: Family<Labels, Gauge>,
     stuck_refunds: Gauge,
+    ledger_unsealed: Gauge,
+    ledger_violations: Gauge,
+    ledger_sealed: Counter,
     registry: std::sync::Arc<Registry>,
 }
 
@@ -85,6 +88,9 @@ impl Metrics {
         let refunds = Family::default();
         let open_refunds = Family::default();
         let stuck_refunds = Gauge::default();
+        let ledger_unsealed = Gauge::default();
+        let ledger_violations = Gauge::default();
+        let ledger_sealed = Counter::default();
         let mut r = Registry::default();
         r.register(
             counter_name(names::PAYMENTS),
@@ -151,6 +157,21 @@ impl Metrics {
             "Refunds stuck at the channel until a person acts there",
             stuck_refunds.clone(),
         );
+        r.register(
+            names::LEDGER_UNSEALED,
+            "Ledger entries that wait for their seal",
+            ledger_unsealed.clone(),
+        );
+        r.register(
+            names::LEDGER_VIOLATIONS,
+            "What the last check of the ledger found wrong",
+            ledger_violations.clone(),
+        );
+        r.register(
+            counter_name(names::LEDGER_SEALED),
+            "Ledger entries that this process sealed",
+            ledger_sealed.clone(),
+        );
         Self {
             payments,
             api_duration,
@@ -165,6 +186,9 @@ impl Metrics {
             refunds,
             open_refunds,
             stuck_refunds,
+            ledger_unsealed,
+            ledger_violations,
+            ledger_sealed,
             registry: std::sync::Arc::new(r),
         }
     }
@@ -259,6 +283,21 @@ impl Metrics {
             .set(i64::try_from(counts.refunds_needing_attention).unwrap_or(i64::MAX));
     }
 
+    pub fn ledger_sealed(&self, entries: usize) {
+        self.ledger_sealed.inc_by(entries as u64);
+    }
+
+    pub fn set_ledger_unsealed(&self, entries: u64) {
+        let entries = i64::try_from(entries).unwrap_or(i64::MAX);
+        self.ledger_unsealed.set(entries);
+    }
+
+    /// What a check of the ledger found wrong.
+    pub fn set_ledger_violations(&self, violations: u64) {
+        let violations = i64::try_from(violations).unwrap_or(i64::MAX);
+        self.ledger_violations.set(violations);
+    }
+
     /// The text that Prometheus scrapes.
     pub fn exposition(&self) -> String {
         let mut text = String::new();
@@ -301,6 +340,7 @@ mod tests {
         );
         metrics.callback_answered(ChannelKind::Alipay, "accepted", Duration::from_millis(3));
         metrics.set_dependency("mysql", true);
+        metrics.ledger_sealed(1);
         let text = metrics.exposition();
         for name in [
             names::PAYMENTS,
@@ -308,6 +348,9 @@ mod tests {
             names::CALLBACKS,
             names::CALLBACK_DURATION,
             names::DEPENDENCY_UP,
+            names::LEDGER_UNSEALED,
+            names::LEDGER_VIOLATIONS,
+            names::LEDGER_SEALED,
         ] {
             assert!(text.contains(name), "{name} is missing in\n{text}");
         }

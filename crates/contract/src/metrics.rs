@@ -39,3 +39,5 @@ pub const REFUNDS: &str = "payment_refund_outcomes_total";
 pub const OPEN_REFUNDS: &str = "payment_open_refunds";
 /// Gauge: refunds stuck at the channel until a person acts there.
 pub const STUCK_REFUNDS: &str = "payment_refunds_needing_attention";
+/// Counter: ledger entries that this process sealed.
+pub const LEDGER_SEALED: &str = "payment_ledger_entries_sealed_total";

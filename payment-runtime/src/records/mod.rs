@@ -3,8 +3,10 @@
 //! keep what comes out.
 //!
 //! Guarantees: facts are kept only of believed evidence and never overwritten by their absence;
-//! every change of state comes with the event that explains it.
+//! every change of state comes with the event that explains it, every movement of money with its
+//! ledger entries.
 
+mod entry;
 mod inbox;
 mod payment;
 mod refund;
@@ -15,6 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use payment_core::{Decision, PaymentState, RefundState, Source};
 
+pub use entry::{Entry, NewEntry, SYSTEM, opening};
 pub use inbox::{InboxEntry, NewInboxEntry, SeenByChannel, SeenRefund};
 pub use payment::{
     Applied, AttemptInserted, Change, Facts, Inserted, NewPayment, PaymentRecord, Step,

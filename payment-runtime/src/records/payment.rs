@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use payment_core::refund::{Reserved, state_after_refunds};
 use payment_core::{ChannelKind, Decision, Evidence, Money, PayMethod, PaymentState, decide};
 
+use super::entry::{self, NewEntry};
 use super::request::StoredAnswer;
 use super::{NewEvent, after, is_worth_recording, shortened};
 
@@ -164,6 +165,7 @@ pub struct Step {
     pub payment: PaymentRecord,
     pub decision: Decision,
     pub event: Option<NewEvent>,
+    pub entries: Vec<NewEntry>,
 }
 
 /// Applies evidence to a payment.
@@ -180,10 +182,12 @@ pub fn apply_evidence(before: &PaymentRecord, change: &Change) -> Step {
     }
     let event = is_worth_recording(decision, change.evidence.source)
         .then(|| payment_event(before, &payment, decision, change));
+    let entries = entry::of_evidence(before, &payment, change);
     Step {
         payment,
         decision,
         event,
+        entries,
     }
 }
 
@@ -259,9 +263,11 @@ pub fn reopen(before: &PaymentRecord, now: Timestamp) -> Option<Step> {
         detail: String::new(),
     };
     let decision = Decision::Move(payment.status);
+    let entries = entry::of_reopening(before, &payment, now);
     Some(Step {
         payment,
         decision,
         event: Some(event),
+        entries,
     })
 }

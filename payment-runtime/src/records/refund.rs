@@ -9,6 +9,7 @@ use payment_core::{
     decide_refund,
 };
 
+use super::entry::{self, NewEntry};
 use super::payment::PaymentRecord;
 use super::{NewEvent, after, is_worth_recording, shortened};
 
@@ -197,6 +198,7 @@ pub struct RefundStep {
     pub refund: RefundRecord,
     pub decision: Decision<RefundState>,
     pub events: Vec<NewEvent>,
+    pub entries: Vec<NewEntry>,
 }
 
 /// Applies evidence to a refund and its payment.
@@ -224,11 +226,13 @@ pub fn apply_refund_evidence(
     if payment.status != payment_before.status {
         events.push(refunded_event(payment_before, &payment, change));
     }
+    let entries = entry::of_refund_evidence(payment_before, &payment, &refund, change);
     RefundStep {
         payment,
         refund,
         decision,
         events,
+        entries,
     }
 }
 

@@ -6,6 +6,7 @@
 
 pub(crate) mod batch;
 mod inbox;
+mod ledger;
 mod payments;
 mod reconciliation;
 mod refunds;
@@ -21,6 +22,8 @@ use jiff::Timestamp;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
+pub use ledger::Posted;
+pub(crate) use ledger::{LedgerView, PlacedEntry, SealRow};
 pub use reconciliation::{NewRun, OpenDifferences, Run, StoredDifference};
 
 pub use crate::ports::StoreError;

@@ -5,6 +5,7 @@ use jiff::civil::Date;
 use payment_core::{ChannelKind, PaymentState, RefundState, Source, may_try_again};
 use sqlx::{MySqlConnection, Row as _};
 
+use super::ledger::insert_entries;
 use super::requests::{self, insert_request, store_answer};
 use super::rows::{self, insert_event, lease, lease_end, vanished};
 use super::{Failure, Store, StoreError, retried, to_datetime, to_day};
@@ -202,6 +203,7 @@ impl Store {
         if let Some(event) = &step.event {
             insert_event(&mut tx, event).await?;
         }
+        insert_entries(&mut tx, &step.entries).await?;
         let mut answer = None;
         if let Some(finish) = finish {
             let ours = (finish.answer)(&step.payment);
@@ -240,6 +242,7 @@ impl Store {
         if let Some(event) = &step.event {
             insert_event(&mut tx, event).await?;
         }
+        insert_entries(&mut tx, &step.entries).await?;
         tx.commit().await?;
         Ok(Some(step.payment))
     }

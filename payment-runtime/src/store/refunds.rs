@@ -4,6 +4,7 @@ use jiff::Timestamp;
 use payment_core::ChannelKind;
 use sqlx::MySqlConnection;
 
+use super::ledger::insert_entries;
 use super::payments::{lock_payment, write_payment};
 use super::rows::{self, insert_event, lease, lease_end, vanished};
 use super::{Failure, Store, StoreError, retried, to_datetime};
@@ -118,6 +119,7 @@ impl Store {
         for event in &step.events {
             insert_event(&mut tx, event).await?;
         }
+        insert_entries(&mut tx, &step.entries).await?;
         tx.commit().await?;
         Ok(AppliedRefund {
             refund: step.refund,

@@ -6,6 +6,7 @@ mod bad_input;
 mod batching;
 mod keys;
 mod late;
+mod ledger;
 mod paying;
 mod reconciling;
 mod refunding;

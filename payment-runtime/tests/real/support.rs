@@ -15,6 +15,7 @@ use channel_simulator::Running;
 use contract::{Role, RuntimeConfig, SimulatorConfig};
 use payment_runtime::roles::Parts;
 use payment_runtime::roles::{self, Service};
+use payment_runtime::store::Store;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -451,6 +452,49 @@ shutdown: {{readyOffSeconds: 0, drainSeconds: 5}}
     RuntimeConfig::parse(&yaml).unwrap()
 }
 
+/// A database without a runtime: nobody but the test works in it.
+pub(crate) struct Database {
+    pub(crate) store: Store,
+    name: String,
+    config: contract::config::Mysql,
+    _password: tempfile::TempDir,
+}
+
+impl Database {
+    pub(crate) async fn new() -> Self {
+        let name = format!("test_{}", Uuid::new_v4().simple());
+        create_database(&name).await;
+        let directory = tempfile::tempdir().unwrap();
+        let password = directory.path().join("empty");
+        std::fs::write(&password, "").unwrap();
+        let config = contract::config::Mysql {
+            host: "127.0.0.1".to_owned(),
+            port: mysql().port,
+            database: name.clone(),
+            username: "root".to_owned(),
+            password_file: password,
+            max_connections: 10,
+        };
+        let store = Store::new(&config).unwrap();
+        store.migrate().await.unwrap();
+        Self {
+            store,
+            name,
+            config,
+            _password: directory,
+        }
+    }
+
+    /// As another process would have it.
+    pub(crate) fn another_store(&self) -> Store {
+        Store::new(&self.config).unwrap()
+    }
+
+    pub(crate) async fn connect(&self) -> sqlx::MySqlConnection {
+        connect_to(&self.name).await
+    }
+}
+
 async fn create_database(name: &str) {
     use sqlx::{AssertSqlSafe, ConnectOptions as _};
     let options = sqlx::mysql::MySqlConnectOptions::new()
@@ -477,12 +521,16 @@ pub(crate) fn order(channel: &str) -> Value {
 }
 
 async fn connect(system: &System) -> sqlx::MySqlConnection {
+    connect_to(&system.parts.payments.config.mysql.database).await
+}
+
+async fn connect_to(database: &str) -> sqlx::MySqlConnection {
     use sqlx::ConnectOptions as _;
     sqlx::mysql::MySqlConnectOptions::new()
         .host("127.0.0.1")
         .port(mysql().port)
         .username("root")
-        .database(&system.parts.payments.config.mysql.database)
+        .database(database)
         .connect()
         .await
         .unwrap()

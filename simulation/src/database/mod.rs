@@ -6,6 +6,7 @@
 //! MySQL. A test compares this database with the real one, operation by operation.
 
 mod inbox;
+mod ledger;
 mod payments;
 mod refunds;
 mod requests;
@@ -16,7 +17,7 @@ use jiff::Timestamp;
 use payment_core::ChannelKind;
 use payment_runtime::ports::StoreError;
 use payment_runtime::records::{
-    Event, NewEvent, NewInboxEntry, PaymentRecord, RefundRecord, RequestKey,
+    Event, NewEntry, NewEvent, NewInboxEntry, PaymentRecord, RefundRecord, RequestKey,
 };
 
 pub use inbox::Kept;
@@ -41,6 +42,7 @@ pub enum Commit {
         after: Box<RefundRecord>,
     },
     Event(Box<NewEvent>),
+    Entry(Box<NewEntry>),
 }
 
 /// All tables.
@@ -56,6 +58,9 @@ pub struct Database {
     channel_refunds: BTreeMap<(ChannelKind, String), u64>,
     events: Vec<Event>,
     events_of: BTreeMap<String, Vec<usize>>,
+    entries: Vec<NewEntry>,
+    entry_keys: BTreeSet<String>,
+    entries_of: BTreeMap<String, Vec<usize>>,
     inbox: BTreeMap<u64, Kept>,
     inbox_keys: BTreeSet<(ChannelKind, String, String, i64)>,
     requests: BTreeMap<RequestKey, Request>,

@@ -140,6 +140,7 @@ impl Database {
             .payment(payment_no)
             .ok_or_else(|| vanished(payment_no))?;
         let step = records::apply_evidence(&before, change);
+        self.write_entries(&step.entries)?;
         self.write_payment(step.payment.clone());
         if let Some(event) = &step.event {
             self.write_event(event);
@@ -168,6 +169,7 @@ impl Database {
         let Some(step) = records::reopen(&before, now).filter(|_| is_latest) else {
             return Ok(None);
         };
+        self.write_entries(&step.entries)?;
         self.write_payment(step.payment.clone());
         if let Some(event) = &step.event {
             self.write_event(event);

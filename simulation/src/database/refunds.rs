@@ -86,6 +86,7 @@ impl Database {
             .refund(payment_no, refund_no)
             .ok_or_else(|| vanished(refund_no))?;
         let step = records::apply_refund_evidence(&payment, &before, change);
+        self.write_entries(&step.entries)?;
         if step.refund != before
             && let Some(row) = self.refunds.get_mut(&before.id)
         {

@@ -4,7 +4,7 @@ use channels::RefundState as AtChannel;
 use payment_core::{PaymentState, RefundState};
 use payment_runtime::records::{NewEvent, PaymentRecord, RefundRecord};
 
-use super::{holds_canary, moves};
+use super::{holds_canary, ledger, moves};
 use crate::database::Commit;
 use crate::process::Life;
 use crate::world::World;
@@ -15,18 +15,20 @@ pub fn look(world: &World, life: &Life, commits: &[Commit]) {
         .iter()
         .filter_map(|commit| match commit {
             Commit::Event(event) => Some(&**event),
-            Commit::Payment { .. } | Commit::Refund { .. } => None,
+            Commit::Payment { .. } | Commit::Refund { .. } | Commit::Entry(_) => None,
         })
         .collect();
     for commit in commits {
         match commit {
             Commit::Payment { before, after } => {
                 payment(world, life, before.as_deref(), after, &events);
+                ledger::of_payment(world, after);
             }
             Commit::Refund { before, after } => {
                 refund(world, life, before.as_deref(), after, &events);
             }
             Commit::Event(event) => event_is_clean(world, event),
+            Commit::Entry(entry) => ledger::entry(world, entry),
         }
     }
 }

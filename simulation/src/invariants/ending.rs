@@ -6,6 +6,7 @@ use channels::RefundState as AtChannel;
 use payment_core::{ChannelKind, PaymentState, RefundState};
 use payment_runtime::records::{PaymentRecord, RefundRecord};
 
+use super::ledger;
 use crate::channel::book::BookOrder;
 use crate::world::World;
 
@@ -35,6 +36,7 @@ pub fn look(world: &World) {
         }
     }
     charged_once(world);
+    ledger::at_rest(world);
 }
 
 fn payments(world: &World) -> Vec<PaymentRecord> {

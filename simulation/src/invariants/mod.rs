@@ -6,10 +6,11 @@
 pub mod answers;
 pub mod commits;
 pub mod ending;
+mod ledger;
 pub mod moves;
 
 /// Every invariant.
-pub const INVARIANTS: [(&str, &str); 18] = [
+pub const INVARIANTS: [(&str, &str); 19] = [
     (
         "I1",
         "an order is charged at most once, except where its channel had confirmed the close",
@@ -69,6 +70,10 @@ pub const INVARIANTS: [(&str, &str); 18] = [
     ("I15", "one order and attempt is one payment"),
     ("IA", "a callback that was acknowledged is in the inbox"),
     ("IC", "only genuine callbacks are acknowledged"),
+    (
+        "IL",
+        "the ledger sums to zero at every commit, folds to each payment, and ends as the channels' books",
+    ),
     (
         "IR",
         "a number at a channel never comes again with other contents",

@@ -9,7 +9,8 @@ use jiff::Timestamp;
 use payment_core::{Currency, Money, PayMethod};
 use payment_runtime::ports::Records as _;
 use payment_runtime::records::{
-    Event, NewPayment, NewRequest, OpenCounts, PaymentRecord, RefundRecord, RequestKey, after,
+    Entry, Event, NewEntry, NewPayment, NewRequest, OpenCounts, PaymentRecord, RefundRecord,
+    RequestKey, after,
 };
 use payment_runtime::store::Store;
 use simulation::chance::Chance;
@@ -155,6 +156,17 @@ impl Pair {
             let theirs = self.real.refunds(&number).await.unwrap();
             line(&mut model, &plain_refunds(ours));
             line(&mut real, &plain_refunds(theirs));
+            for entry in self.model.entries_of(&number) {
+                line(&mut model, &plain_new_entry(entry));
+            }
+            for entry in self
+                .real
+                .entries_of_payment(&number, 0, 1000)
+                .await
+                .unwrap()
+            {
+                line(&mut real, &plain_entry(&entry));
+            }
         }
         (model, real)
     }
@@ -176,6 +188,58 @@ pub(crate) fn plain_refund(mut refund: RefundRecord) -> RefundRecord {
 
 pub(crate) fn plain_refunds(refunds: Vec<RefundRecord>) -> Vec<RefundRecord> {
     refunds.into_iter().map(plain_refund).collect()
+}
+
+/// An entry as text: everything but what the database gives.
+fn plain_new_entry(new: &NewEntry) -> String {
+    let NewEntry {
+        entry_key,
+        payment_no,
+        refund_no,
+        channel,
+        debit,
+        credit,
+        amount,
+        ..
+    } = new;
+    format!(
+        "{entry_key} {payment_no:?} {refund_no:?} {channel} {debit} {credit} {} {} {} {} {} {} \
+         {:?} {} {}",
+        amount.minor,
+        amount.currency.code(),
+        new.day,
+        new.cause,
+        new.source,
+        new.actor,
+        new.rule,
+        new.reference,
+        new.recorded_at
+    )
+}
+
+fn plain_entry(entry: &Entry) -> String {
+    let Entry {
+        entry_key,
+        payment_no,
+        refund_no,
+        channel,
+        debit,
+        credit,
+        ..
+    } = entry;
+    format!(
+        "{entry_key} {payment_no:?} {refund_no:?} {channel} {debit} {credit} {} {} {} {} {} {} \
+         {:?} {} {}",
+        entry.amount_minor,
+        entry.currency,
+        entry.day,
+        entry.cause,
+        entry.source,
+        entry.actor,
+        entry.rule,
+        entry.reference,
+        entry.recorded_at
+    )
 }
 
 pub(crate) fn plain_events(mut events: Vec<Event>) -> Vec<Event> {

@@ -1,0 +1,111 @@
+//! Opening entries for payments that are older than the ledger.
+
+use jiff::Timestamp;
+use payment_core::Account;
+use payment_core::ledger::Balances;
+use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
+use time::PrimitiveDateTime;
+
+use super::insert_entries;
+use super::view::causes_of_records;
+use crate::records::{self, PaymentRecord};
+use crate::store::payments::lock_payment;
+use crate::store::rows::vanished;
+use crate::store::{Failure, Store, StoreError, from_datetime, retried, to_datetime};
+
+impl Store {
+    /// When the ledger was created, if payments from before may still lack their entries.
+    pub(crate) async fn ledger_to_open(&self) -> Result<Option<Timestamp>, StoreError> {
+        let row =
+            sqlx::query("SELECT created_at FROM ledger_shards WHERE shard = 0 AND NOT opened")
+                .fetch_optional(&self.pool)
+                .await?;
+        row.map(|row| {
+            let at: PrimitiveDateTime = row.try_get("created_at")?;
+            Ok(from_datetime(at))
+        })
+        .transpose()
+    }
+
+    /// From now on no payment lacks its opening entries.
+    pub(crate) async fn ledger_is_open(&self) -> Result<(), StoreError> {
+        sqlx::query("UPDATE ledger_shards SET opened = TRUE")
+            .execute(&self.pool)
+            .await?;
+        Ok(())
+    }
+
+    /// The clock that dated the ledger's creation.
+    pub(crate) async fn ledger_clock(&self) -> Result<Timestamp, StoreError> {
+        self.clock().await
+    }
+
+    /// Ids and numbers of charged payments, in the order of their ids, last changed before `until`.
+    pub(crate) async fn charged_payments(
+        &self,
+        after: u64,
+        until: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<(u64, String)>, StoreError> {
+        let rows = sqlx::query(
+            "SELECT id, payment_no FROM payment_records WHERE id > ? AND updated_at < ? \
+             AND status IN ('PAID', 'PARTLY_REFUNDED', 'REFUNDED', 'PAID_AFTER_CLOSE') \
+             ORDER BY id LIMIT ?",
+        )
+        .bind(after)
+        .bind(to_datetime(until))
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter()
+            .map(|row| Ok((row.try_get("id")?, row.try_get("payment_no")?)))
+            .collect()
+    }
+
+    /// Posts what the ledger lacks of a payment, under the payment's lock. True: it lacked some.
+    pub(crate) async fn open_payment(
+        &self,
+        payment_no: &str,
+        now: Timestamp,
+    ) -> Result<bool, StoreError> {
+        Ok(retried(|| self.try_open_payment(payment_no, now)).await?)
+    }
+
+    async fn try_open_payment(&self, payment_no: &str, now: Timestamp) -> Result<bool, Failure> {
+        let mut tx = self.pool.begin().await?;
+        let payment = lock_payment(&mut tx, payment_no).await?;
+        let shown = shown(&mut tx, &payment).await?;
+        let entries = records::opening(&payment, &shown, now);
+        insert_entries(&mut tx, &entries).await?;
+        tx.commit().await?;
+        Ok(!entries.is_empty())
+    }
+}
+
+/// What the ledger shows of a payment.
+async fn shown(
+    connection: &mut MySqlConnection,
+    payment: &PaymentRecord,
+) -> Result<Balances, Failure> {
+    // The text depends on constants alone.
+    let sql = AssertSqlSafe(format!(
+        "SELECT debit_account, credit_account, amount FROM ledger_entries \
+         WHERE payment_no = ? AND cause IN ({})",
+        causes_of_records()
+    ));
+    let rows = sqlx::query(sql)
+        .bind(&payment.payment_no)
+        .fetch_all(connection)
+        .await?;
+    let mut balances = Balances::new();
+    for row in &rows {
+        let amount: i64 = row.try_get("amount")?;
+        for (column, minor) in [("debit_account", amount), ("credit_account", -amount)] {
+            let name: String = row.try_get(column)?;
+            let account = Account::parse(&name).ok_or_else(|| vanished(&name))?;
+            *balances.entry(account).or_default() += minor;
+        }
+    }
+    balances.retain(|_, minor| *minor != 0);
+    Ok(balances)
+}
