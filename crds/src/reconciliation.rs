@@ -36,9 +36,6 @@ pub struct Reconciliation {
     pub suspend: bool,
     /// What a run may put right without a person.
     pub corrections: Corrections,
-    /// What is done with money on a bill that we have no payment for: `suspense` books it to
-    /// suspense, where it waits for a person; `refund` gives it back.
-    pub missing_with_us: MissingWithUs,
     /// A resolution by hand of more than this many yuan needs a second person, such as `1000.00`.
     #[schemars(length(max = 15), extend("x-kubernetes-validations" = rules::AMOUNT))]
     pub second_person_above: String,
@@ -70,7 +67,6 @@ impl Default for Reconciliation {
             daily_run: DailyRun::default(),
             suspend: false,
             corrections: Corrections::default(),
-            missing_with_us: MissingWithUs::default(),
             second_person_above: "1000.00".to_owned(),
             late_rows: LateRows::default(),
             fee_rates: FeeRates::default(),
@@ -125,15 +121,6 @@ impl Default for Corrections {
             daily_amount: "100000.00".to_owned(),
         }
     }
-}
-
-/// What is done with money on a bill that we have no payment for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub enum MissingWithUs {
-    #[default]
-    Suspense,
-    Refund,
 }
 
 /// Rows near midnight.

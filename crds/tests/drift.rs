@@ -51,7 +51,6 @@ fn defaults_are_those_of_the_requirements() {
         ("/reconciliation/schedule", "0/30 * * * *"),
         ("/reconciliation/dailyRun/schedule", "0 2 * * *"),
         ("/reconciliation/corrections/dailyAmount", "100000.00"),
-        ("/reconciliation/missingWithUs", "suspense"),
         ("/reconciliation/secondPersonAbove", "1000.00"),
         ("/channels/secretName", "payment-service-secret"),
     ] {

@@ -193,6 +193,16 @@ impl Cluster {
             .with_context(|| format!("cannot read {path}"))
     }
 
+    /// The text at a path of the API, such as another program's page behind its proxy.
+    pub async fn text(&self, path: &str) -> Result<String> {
+        let request = http::Request::get(path).body(Vec::new())?;
+        self.client
+            .request_text(request)
+            .await
+            .plainly()
+            .with_context(|| format!("cannot read {path}"))
+    }
+
     pub async fn nodes(&self) -> Result<Vec<Node>> {
         let api: Api<Node> = Api::all(self.client.clone());
         let listed = api.list(&ListParams::default()).await;

@@ -4,6 +4,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use contract::RunSummary;
+use jiff::Timestamp;
+use jiff::civil::Date;
+use jiff::tz::TimeZone;
 use k8s_openapi::api::batch::v1::{CronJob, Job};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
@@ -12,6 +15,7 @@ use serde_json::{Value, json};
 
 use crate::cluster::Plainly as _;
 use crate::diagnosis;
+use crate::simulator::Simulator;
 use crate::system::System;
 use crate::wait::{Seen, until};
 
@@ -50,6 +54,29 @@ pub async fn reconcile(system: &System, day: &str, limit: Duration) -> Result<Ru
         .find_map(|line| serde_json::from_str(line).ok());
     let summary = summary.with_context(|| format!("Job {job} printed no summary:\n{log}"))?;
     Ok(Run { job, log, summary })
+}
+
+/// Bills of a day exist from this hour of the next day.
+const BILL_HOUR: i8 = 10;
+
+/// Moves the channels' calendar past the hour from which the bill of `day` exists.
+pub async fn pass_bill_hour(simulator: &Simulator, day: Date) -> Result<()> {
+    let calendar = simulator.calendar().await?;
+    let now: Timestamp = calendar
+        .parse()
+        .with_context(|| format!("calendar is {calendar:?}"))?;
+    let ready = day.tomorrow()?.at(BILL_HOUR, 1, 0, 0);
+    let beijing = TimeZone::fixed(jiff::tz::offset(8));
+    let ahead = beijing.to_timestamp(ready)?.duration_since(now).as_secs();
+    if ahead > 0 {
+        simulator.advance(ahead).await?;
+    }
+    Ok(())
+}
+
+/// The day on whose bill something of this moment stands.
+pub fn bill_day(at: Timestamp) -> Date {
+    at.to_zoned(TimeZone::fixed(jiff::tz::offset(8))).date()
 }
 
 async fn delete_older(jobs: &Api<Job>) -> Result<()> {

@@ -4,7 +4,7 @@
 //! unless the resource was stored under older rules.
 
 use contract::{config, names as paths};
-use crds::reconciliation::{MissingWithUs, Reconciliation, SecretKeyRef};
+use crds::reconciliation::{Reconciliation, SecretKeyRef};
 
 use crate::{decimal, validate::Invalid};
 
@@ -24,10 +24,6 @@ pub fn configuration(section: &Reconciliation) -> Result<config::Reconciliation,
                 "reconciliation.corrections.dailyAmount",
                 &corrections.daily_amount,
             )?,
-        },
-        missing_with_us: match section.missing_with_us {
-            MissingWithUs::Suspense => config::MissingWithUs::Suspense,
-            MissingWithUs::Refund => config::MissingWithUs::Refund,
         },
         second_person_above_minor: amount(
             "reconciliation.secondPersonAbove",

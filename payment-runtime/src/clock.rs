@@ -23,6 +23,16 @@ pub fn from_beijing(at: DateTime) -> Option<Timestamp> {
     at.to_zoned(beijing()).ok().map(|zoned| zoned.timestamp())
 }
 
+/// What a Beijing wall clock shows at this moment.
+pub fn to_beijing(at: Timestamp) -> DateTime {
+    at.to_zoned(beijing()).datetime()
+}
+
+/// The moment at which a Beijing day begins.
+pub fn beginning_of(day: Date) -> Timestamp {
+    from_beijing(day.at(0, 0, 0, 0)).unwrap_or(Timestamp::MIN)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

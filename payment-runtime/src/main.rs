@@ -164,11 +164,8 @@ async fn run_reconcile(arguments: Reconcile) -> anyhow::Result<()> {
     }
     let parts = prepare(&arguments.file.config)?;
     let mut plan = match arguments.date {
-        Some(day) => Plan {
-            days: vec![day],
-            ..Plan::last_days(&parts, 1)
-        },
-        None => Plan::last_days(&parts, arguments.days.unwrap_or(1)),
+        Some(day) => Plan::day(&parts.payments, day),
+        None => Plan::last_days(&parts.payments, arguments.days.unwrap_or(1)),
     };
     if let Some(kind) = arguments.channel {
         plan.channels.retain(|configured| *configured == kind);

@@ -173,6 +173,17 @@ impl Payments {
         Ok(refund)
     }
 
+    /// What a verified status of the channel means for a refund.
+    pub(crate) async fn apply_refund_status(
+        &self,
+        refund: &RefundRecord,
+        status: &RefundStatus,
+        source: Source,
+    ) -> Result<RefundRecord, PayError> {
+        let (observation, facts) = seen(refund, status);
+        self.apply_refund(refund, source, observation, facts).await
+    }
+
     /// What a verified callback says about a refund.
     pub async fn apply_seen_refund(
         &self,

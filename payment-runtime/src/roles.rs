@@ -205,11 +205,11 @@ fn routes(role: Role, parts: &Arc<Parts>) -> Router {
     match role {
         Role::Api => api::router(payments.clone()),
         Role::Callback => callback::router(payments.clone()),
-        Role::Reconcile => reconcile::router(parts.clone()),
+        Role::Reconcile => reconcile::http::router(parts.clone()),
         Role::Worker | Role::Migrate => Router::new(),
         Role::All => api::router(payments.clone())
             .merge(callback::router(payments.clone()))
-            .merge(reconcile::router(parts.clone())),
+            .merge(reconcile::http::router(parts.clone())),
     }
 }
 

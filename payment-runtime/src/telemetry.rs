@@ -3,6 +3,7 @@
 //! Guarantees: logs are JSON, one object a line, with the trace id of the request they belong to;
 //! metric names are `contract::metrics`; no label takes a value that a client can choose.
 
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use contract::metrics as names;
@@ -15,7 +16,9 @@ use prometheus_client::metrics::histogram::Histogram;
 use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
+use crate::reconcile::books::DifferenceState;
 use crate::records::OpenCounts;
+use crate::store::{CorrectionCount, DifferenceCount};
 
 /// Sets up logging for the process. The filter is `info` unless `RUST_LOG` says otherwise.
 pub fn init_logs() {
@@ -50,6 +53,9 @@ pub struct Metrics {
     callbacks: Family<Labels, Counter>,
     callback_duration: Histograms,
     differences: Family<Labels, Gauge>,
+    waiting_differences: Family<Labels, Gauge>,
+    corrections: Family<Labels, Counter>,
+    refused_bills: Family<Labels, Gauge>,
     reconciled_at: Family<Labels, Gauge>,
     dependency_up: Family<Labels, Gauge>,
     open_payments: Family<Labels, Gauge>,
@@ -82,6 +88,9 @@ impl Metrics {
         let callbacks = Family::default();
         let callback_duration: Histograms = Family::new_with_constructor(latency);
         let differences = Family::default();
+        let waiting_differences = Family::default();
+        let corrections = Family::default();
+        let refused_bills = Family::default();
         let reconciled_at = Family::default();
         let dependency_up = Family::default();
         let open_payments = Family::default();
@@ -126,6 +135,21 @@ impl Metrics {
             names::DIFFERENCES,
             "Differences that nobody has resolved",
             Clone::clone(&differences),
+        );
+        r.register(
+            names::WAITING_DIFFERENCES,
+            "Differences that may heal by themselves",
+            Clone::clone(&waiting_differences),
+        );
+        r.register(
+            counter_name(names::CORRECTIONS),
+            "Automatic corrections by outcome",
+            Clone::clone(&corrections),
+        );
+        r.register(
+            names::REFUSED_BILLS,
+            "Days whose newest bill was not accepted",
+            Clone::clone(&refused_bills),
         );
         r.register(
             names::RECONCILED_AT,
@@ -180,6 +204,9 @@ impl Metrics {
             callbacks,
             callback_duration,
             differences,
+            waiting_differences,
+            corrections,
+            refused_bills,
             reconciled_at,
             dependency_up,
             open_payments,
@@ -239,25 +266,60 @@ impl Metrics {
         self.callbacks.get_or_create(&labels).inc();
     }
 
-    /// Replaces what is known about open differences.
-    pub fn set_differences(&self, counts: impl IntoIterator<Item = (String, String, u64)>) {
-        self.differences.clear();
-        for kind in ChannelKind::ALL {
-            self.differences
-                .get_or_create(&vec![("channel", name(kind)), ("class", "any".to_owned())])
-                .set(0);
+    /// Replaces what is known about unresolved differences.
+    pub fn set_differences(&self, counts: &[DifferenceCount]) {
+        for gauge in [&self.differences, &self.waiting_differences] {
+            gauge.clear();
+            for kind in ChannelKind::ALL {
+                gauge
+                    .get_or_create(&vec![("channel", name(kind)), ("class", "any".to_owned())])
+                    .set(0);
+            }
         }
-        for (channel, class, count) in counts {
-            let count = i64::try_from(count).unwrap_or(i64::MAX);
-            self.differences
-                .get_or_create(&vec![("channel", channel), ("class", class)])
-                .set(count);
+        for found in counts {
+            let gauge = match found.state {
+                DifferenceState::Waiting => &self.waiting_differences,
+                _ => &self.differences,
+            };
+            let labels = vec![
+                ("channel", name(found.channel)),
+                ("class", found.class.to_string()),
+            ];
+            let count = i64::try_from(found.count).unwrap_or(i64::MAX);
+            gauge.get_or_create(&labels).inc_by(count);
         }
     }
 
-    pub fn set_reconciled_at(&self, channel: String, at: jiff::Timestamp) {
+    /// Says how many automatic corrections there were, by what the database has: runs come and
+    /// go, and nobody could read counters of theirs.
+    pub fn set_corrections(&self, counts: &[CorrectionCount]) {
+        for count in counts {
+            let labels = vec![
+                ("channel", name(count.channel)),
+                ("class", count.class.to_string()),
+                ("outcome", count.outcome.clone()),
+            ];
+            let counter = self.corrections.get_or_create(&labels);
+            counter.inner().store(count.count, Ordering::Relaxed);
+        }
+    }
+
+    pub fn set_refused_bills(&self, counts: impl IntoIterator<Item = ChannelKind>) {
+        for kind in ChannelKind::ALL {
+            self.refused_bills
+                .get_or_create(&vec![("channel", name(kind))])
+                .set(0);
+        }
+        for channel in counts {
+            self.refused_bills
+                .get_or_create(&vec![("channel", name(channel))])
+                .inc();
+        }
+    }
+
+    pub fn set_reconciled_at(&self, channel: ChannelKind, at: jiff::Timestamp) {
         self.reconciled_at
-            .get_or_create(&vec![("channel", channel)])
+            .get_or_create(&vec![("channel", name(channel))])
             .set(at.as_second());
     }
 

@@ -16,7 +16,7 @@ use crate::credentials::{Files, Fingerprint, LoadError};
 use crate::http::Wire;
 use crate::outcome::{Fail, Refusal};
 use crate::{
-    Alipay, Bill, CallbackError, Cancelled, CertificateRefresh, Closed, Created, FundBill,
+    Alipay, Bill, BillRow, CallbackError, Cancelled, CertificateRefresh, Closed, Created, FundBill,
     NewOrder, NewRefund, Notice, OrderStatus, Outcome, RefundStatus, Wechat,
 };
 
@@ -118,6 +118,15 @@ impl Channel {
         match self {
             Self::Wechat(wechat) => wechat.bill(day, now).await.into(),
             Self::Alipay(alipay) => alipay.bill(day, now).await.into(),
+        }
+    }
+
+    /// Whether a row of a bill names our merchant and app, as far as it and our configuration name
+    /// any.
+    pub fn is_ours(&self, row: &BillRow) -> bool {
+        match self {
+            Self::Wechat(wechat) => wechat.is_ours(row),
+            Self::Alipay(alipay) => alipay.is_ours(row),
         }
     }
 

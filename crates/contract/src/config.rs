@@ -10,7 +10,7 @@ use crate::names;
 
 mod reconciliation;
 
-pub use reconciliation::{Corrections, FeeRates, LateRows, MissingWithUs, Notify, Reconciliation};
+pub use reconciliation::{Corrections, FeeRates, LateRows, Notify, Reconciliation};
 
 /// Everything a `payment-runtime` process is told, whatever its role.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

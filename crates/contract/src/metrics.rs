@@ -19,11 +19,11 @@ pub const DIFFERENCES: &str = "payment_reconciliation_open_differences";
 pub const RECONCILED_AT: &str = "payment_reconciliation_last_success_timestamp_seconds";
 /// Gauge `{channel, class}`: differences that still wait for their other side.
 pub const WAITING_DIFFERENCES: &str = "payment_reconciliation_waiting_differences";
-/// Counter `{channel, class, outcome="done|capped|failed"}`: corrections without a person.
+/// Counter `{channel, class, outcome="corrected|capped"}`: corrections without a person.
 pub const CORRECTIONS: &str = "payment_reconciliation_corrections_total";
 /// Counter `{outcome="sent|failed"}`: webhook messages about differences.
 pub const NOTIFICATIONS: &str = "payment_reconciliation_notifications_total";
-/// Gauge `{channel}`: bills that could not be trusted or read.
+/// Gauge `{channel}`: days whose newest bill was not accepted.
 pub const REFUSED_BILLS: &str = "payment_reconciliation_refused_bills";
 /// Gauge: entries of the ledger that no seal covers yet.
 pub const LEDGER_UNSEALED: &str = "payment_ledger_unsealed_entries";

@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 /// The result of one reconciliation run. Serialised as JSON it stays far below the 4096 bytes
 /// that Kubernetes keeps of a termination message.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct RunSummary {
     /// RFC 3339, UTC.

@@ -97,10 +97,12 @@ pub enum Cause {
     Freeze,
     /// A person or a rule put something right.
     Correction,
+    /// The ledger lacked what the payment's record says.
+    Reposted,
 }
 
 impl Cause {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::Charged,
         Self::GivenUp,
         Self::ChargeReversed,
@@ -112,6 +114,7 @@ impl Cause {
         Self::Suspense,
         Self::Freeze,
         Self::Correction,
+        Self::Reposted,
     ];
 
     pub const fn as_str(self) -> &'static str {
@@ -127,6 +130,7 @@ impl Cause {
             Self::Suspense => "suspense",
             Self::Freeze => "freeze",
             Self::Correction => "correction",
+            Self::Reposted => "reposted",
         }
     }
 
@@ -144,7 +148,8 @@ impl Cause {
             | Self::Reopened
             | Self::Refunded
             | Self::RefundReversed
-            | Self::Opening => true,
+            | Self::Opening
+            | Self::Reposted => true,
             Self::Fee | Self::Suspense | Self::Freeze | Self::Correction => false,
         }
     }

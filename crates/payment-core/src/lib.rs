@@ -11,8 +11,8 @@ pub mod evidence;
 pub mod guards;
 pub mod ladder;
 pub mod ledger;
-pub mod matching;
 pub mod money;
+pub mod reconciliation;
 pub mod refund;
 pub mod state;
 

@@ -19,7 +19,7 @@ fn good_reconciliations() -> Vec<Value> {
     vec![
         json!({"corrections": {"dailyAmount": "0.01", "dailyCount": 1}}),
         json!({"corrections": {"enabled": false, "dailyAmount": "999999999999.99"}}),
-        json!({"secondPersonAbove": "0", "missingWithUs": "refund"}),
+        json!({"secondPersonAbove": "0"}),
         json!({"secondPersonAbove": "10000.5"}),
         json!({"lateRows": {"minutesAroundMidnight": 0, "waitDays": 0}}),
         json!({"feeRates": {"wechat": "0.6%", "alipay": "99.9999%"}}),
@@ -48,10 +48,6 @@ pub(super) fn bad() -> Vec<(Value, &'static str)> {
         (
             reconciling(json!({"secondPersonAbove": "-1"})),
             "at most two decimals",
-        ),
-        (
-            reconciling(json!({"missingWithUs": "keep"})),
-            "supported values",
         ),
         (
             reconciling(json!({"lateRows": {"minutesAroundMidnight": 721}})),

@@ -15,7 +15,7 @@ use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 
 use super::problem::Problem;
-use super::request::sha256_hex;
+use crate::hash::sha256_hex;
 use crate::payments::Payments;
 use crate::records::{Begun, Left, NewRequest, RequestKey, StoredAnswer};
 

@@ -78,7 +78,7 @@ schema!(
 schema!(Refresh, names(["channel"]));
 schema!(
     RefundOriginName,
-    names([RefundOrigin::Api, RefundOrigin::PaidAfterClose].map(RefundOrigin::as_str))
+    names(RefundOrigin::ALL.map(RefundOrigin::as_str))
 );
 schema!(MethodName, names(methods()));
 schema!(

@@ -1,6 +1,5 @@
 //! From the bodies of requests to checked commands: [`Order`], [`Attempt`], [`RefundRequest`].
 
-use std::fmt::Write as _;
 use std::net::IpAddr;
 use std::time::Duration;
 
@@ -9,11 +8,11 @@ use payment_core::{ChannelKind, Currency, Money, PayMethod};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
-use sha2::{Digest as _, Sha256};
 use utoipa::ToSchema;
 
 use super::Problem;
 use super::openapi::{Amount, ChannelName, MethodName};
+use crate::hash::sha256_hex;
 use crate::payments::{Attempt, Order, Payments};
 use crate::records::{PaymentRecord, RefundOrigin};
 use crate::refunds::RefundRequest;
@@ -386,16 +385,6 @@ fn method(given: Option<&str>, channel: ChannelKind) -> Result<PayMethod, Proble
         let problem = format!("must be one of {} for {channel}", known.join(", "));
         Problem::invalid("method", &problem)
     })
-}
-
-pub(super) fn sha256_hex(bytes: &[u8]) -> String {
-    Sha256::digest(bytes)
-        .iter()
-        .fold(String::with_capacity(64), |mut hex, byte| {
-            // Writing into a String cannot fail.
-            let _ = write!(hex, "{byte:02x}");
-            hex
-        })
 }
 
 #[cfg(test)]

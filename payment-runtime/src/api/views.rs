@@ -86,7 +86,7 @@ pub(super) struct RefundView {
     #[schema(value_type = RefundStatus)]
     status: &'static str,
     reason: Option<String>,
-    /// Why the refund exists: `api`, or `paid-after-close`.
+    /// Why the refund exists: `api`, `paid-after-close`, or `reconciliation`.
     #[schema(value_type = RefundOriginName)]
     origin: &'static str,
     /// The channel's own number of the refund.
@@ -124,7 +124,7 @@ pub(super) fn refund(refund: &RefundRecord) -> RefundView {
 pub(super) struct EventView {
     id: u64,
     at: Timestamp,
-    /// Who says so: api, policy, paid-after-close, clock, answer, query, callback or bill.
+    /// Who says so: api, policy, paid-after-close, reconciliation, clock, answer, query, callback or bill.
     source: String,
     observation: String,
     from: Option<String>,

@@ -207,6 +207,28 @@ pub(super) fn of_refund_evidence(
     step.entries(between(before, after), why, why)
 }
 
+/// What brings the ledger to what the payment's record says, where it shows something else.
+/// `known` is how many entries the payment has: the same step has the same keys, the next others.
+pub fn reposting(
+    payment: &PaymentRecord,
+    shown: &Balances,
+    known: i64,
+    now: Timestamp,
+) -> Vec<NewEntry> {
+    let step = Step {
+        payment,
+        name: format!("{}:{known}", Cause::Reposted),
+        refund_no: None,
+        source: "reconciliation",
+        reference: payment.reference(),
+        now,
+    };
+    let paid = bill_day(payment.paid_at.unwrap_or(payment.updated_at));
+    let refunded = bill_day(payment.last_refund_at.unwrap_or(payment.updated_at));
+    let made = entries_to_reach(&payment.position(), shown);
+    step.entries(made, (Cause::Reposted, paid), (Cause::Reposted, refunded))
+}
+
 /// What opens the ledger for a payment that is older, where it shows `shown` of the payment so far.
 pub fn opening(payment: &PaymentRecord, shown: &Balances, now: Timestamp) -> Vec<NewEntry> {
     let step = Step {

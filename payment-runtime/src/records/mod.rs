@@ -17,7 +17,7 @@ use std::time::Duration;
 use jiff::Timestamp;
 use payment_core::{Decision, PaymentState, RefundState, Source};
 
-pub use entry::{Entry, NewEntry, SYSTEM, opening};
+pub use entry::{Entry, NewEntry, SYSTEM, opening, reposting};
 pub use inbox::{InboxEntry, NewInboxEntry, SeenByChannel, SeenRefund};
 pub use payment::{
     Applied, AttemptInserted, Change, Facts, Inserted, NewPayment, PaymentRecord, Step,
@@ -35,7 +35,7 @@ pub use request::{Begun, Finish, Left, NewRequest, RequestKey, StoredAnswer, jud
 pub struct NewEvent {
     pub payment_no: String,
     pub at: Timestamp,
-    /// Who says so: api, policy, paid-after-close, or a [`Source`].
+    /// Who says so: api, policy, paid-after-close, reconciliation, or a [`Source`].
     pub source: &'static str,
     pub observation: &'static str,
     pub from: Option<&'static str>,

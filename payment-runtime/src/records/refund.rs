@@ -20,20 +20,23 @@ pub enum RefundOrigin {
     Api,
     /// The charge came after the payment was given up.
     PaidAfterClose,
+    /// Reconciliation found the order charged twice.
+    Reconciliation,
 }
 
 impl RefundOrigin {
+    pub const ALL: [Self; 3] = [Self::Api, Self::PaidAfterClose, Self::Reconciliation];
+
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::PaidAfterClose => "paid-after-close",
+            Self::Reconciliation => "reconciliation",
         }
     }
 
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::Api, Self::PaidAfterClose]
-            .into_iter()
-            .find(|origin| origin.as_str() == name)
+        Self::ALL.into_iter().find(|origin| origin.as_str() == name)
     }
 }
 

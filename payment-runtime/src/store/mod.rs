@@ -24,7 +24,7 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 
 pub use ledger::Posted;
 pub(crate) use ledger::{LedgerView, PlacedEntry, SealRow};
-pub use reconciliation::{NewRun, OpenDifferences, Run, StoredDifference};
+pub use reconciliation::{CorrectionCount, DifferenceCount, RefusedBill, Run};
 
 pub use crate::ports::StoreError;
 
@@ -190,6 +190,29 @@ fn from_datetime(at: PrimitiveDateTime) -> Timestamp {
 
 fn to_day(day: jiff::civil::Date) -> String {
     day.to_string()
+}
+
+fn from_day(day: time::Date) -> jiff::civil::Date {
+    let (month, day_of_month) = (u8::from(day.month()), day.day());
+    let year = i16::try_from(day.year()).unwrap_or_default();
+    // Both calendars are Gregorian, and MySQL's years end before either's.
+    jiff::civil::Date::new(year, month.cast_signed(), day_of_month.cast_signed())
+        .unwrap_or(jiff::civil::Date::ZERO)
+}
+
+/// DATETIME columns of bills hold what a Beijing wall clock shows.
+fn to_civil(at: jiff::civil::DateTime) -> String {
+    at.strftime("%Y-%m-%d %H:%M:%S").to_string()
+}
+
+fn from_civil(at: PrimitiveDateTime) -> jiff::civil::DateTime {
+    let second = |n: u8| n.cast_signed();
+    from_day(at.date()).at(
+        second(at.hour()),
+        second(at.minute()),
+        second(at.second()),
+        0,
+    )
 }
 
 #[cfg(test)]

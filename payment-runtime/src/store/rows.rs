@@ -171,17 +171,17 @@ fn value_in<T: Copy>(table: &[(T, &'static str)], name: &str) -> Option<T> {
         .map(|(value, _)| *value)
 }
 
-fn channel(row: &MySqlRow) -> Result<ChannelKind, StoreError> {
+pub(super) fn channel(row: &MySqlRow) -> Result<ChannelKind, StoreError> {
     named(row, "payment_channel", "a channel", ChannelKind::parse)
 }
 
-fn currency(row: &MySqlRow) -> Result<Currency, StoreError> {
+pub(super) fn currency(row: &MySqlRow) -> Result<Currency, StoreError> {
     named(row, "currency", "a currency", |code| {
         Currency::parse(code).ok()
     })
 }
 
-fn named<T>(
+pub(super) fn named<T>(
     row: &MySqlRow,
     column: &str,
     what: &'static str,
@@ -201,12 +201,12 @@ fn json<T: serde::de::DeserializeOwned>(
         .transpose()
 }
 
-fn moment(row: &MySqlRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
+pub(super) fn moment(row: &MySqlRow, column: &str) -> Result<Option<Timestamp>, StoreError> {
     let at: Option<PrimitiveDateTime> = row.try_get(column)?;
     Ok(at.map(from_datetime))
 }
 
-fn unreadable(what: &'static str, value: &str) -> StoreError {
+pub(super) fn unreadable(what: &'static str, value: &str) -> StoreError {
     StoreError::Unreadable {
         what,
         value: value.to_owned(),

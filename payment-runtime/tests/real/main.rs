@@ -2,8 +2,10 @@
 
 #![cfg(test)]
 
+mod bad_bills;
 mod bad_input;
 mod batching;
+mod correcting;
 mod keys;
 mod late;
 mod ledger;

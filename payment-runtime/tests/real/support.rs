@@ -520,11 +520,11 @@ pub(crate) fn order(channel: &str) -> Value {
     })
 }
 
-async fn connect(system: &System) -> sqlx::MySqlConnection {
+pub(crate) async fn connect(system: &System) -> sqlx::MySqlConnection {
     connect_to(&system.parts.payments.config.mysql.database).await
 }
 
-async fn connect_to(database: &str) -> sqlx::MySqlConnection {
+pub(crate) async fn connect_to(database: &str) -> sqlx::MySqlConnection {
     use sqlx::ConnectOptions as _;
     sqlx::mysql::MySqlConnectOptions::new()
         .host("127.0.0.1")

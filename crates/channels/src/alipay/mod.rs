@@ -89,6 +89,14 @@ impl Alipay {
         })
     }
 
+    /// The account in the file's head is the seller's number with four digits behind it.
+    pub(crate) fn is_ours(&self, row: &crate::BillRow) -> bool {
+        let (account, seller) = (row.merchant_no.as_ref(), self.seller_id.as_ref());
+        account
+            .zip(seller)
+            .is_none_or(|(account, seller)| account.starts_with(seller.as_str()))
+    }
+
     pub(crate) fn verify_callback(
         &self,
         body: &[u8],

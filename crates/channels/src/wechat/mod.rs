@@ -103,6 +103,11 @@ impl Wechat {
         })
     }
 
+    pub(crate) fn is_ours(&self, row: &crate::BillRow) -> bool {
+        let named = |name: &Option<String>, ours: &str| name.as_ref().is_none_or(|n| n == ours);
+        named(&row.merchant_no, &self.merchant_id) && named(&row.app_id, &self.app_id)
+    }
+
     pub(crate) fn verify_callback(
         &self,
         headers: &dyn Fn(&str) -> Option<String>,

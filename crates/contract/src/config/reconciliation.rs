@@ -27,7 +27,6 @@ pub struct Reconciliation {
     /// More open differences than this make the alert fire.
     pub difference_threshold: u64,
     pub corrections: Corrections,
-    pub missing_with_us: MissingWithUs,
     /// A resolution by hand of more than this needs a second person. Minor units, not negative.
     pub second_person_above_minor: i64,
     pub late_rows: LateRows,
@@ -50,7 +49,6 @@ impl Default for Reconciliation {
             timeout_milliseconds: 600_000,
             difference_threshold: 0,
             corrections: Corrections::default(),
-            missing_with_us: MissingWithUs::default(),
             second_person_above_minor: 100_000,
             late_rows: LateRows::default(),
             fee_rates: FeeRates::default(),
@@ -78,17 +76,6 @@ impl Default for Corrections {
             daily_amount_minor: 10_000_000,
         }
     }
-}
-
-/// What is done with money on a bill that we have no payment for.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum MissingWithUs {
-    /// Booked to suspense; a person decides.
-    #[default]
-    Suspense,
-    /// Given back.
-    Refund,
 }
 
 /// Rows near midnight, which may stand on the bill of the day beside theirs.
@@ -260,7 +247,6 @@ reconciliation: {reconciliation}
         assert!(config.corrections.enabled);
         assert_eq!(config.corrections.daily_count, 100);
         assert_eq!(config.corrections.daily_amount_minor, 10_000_000);
-        assert_eq!(config.missing_with_us, MissingWithUs::Suspense);
         assert_eq!(config.second_person_above_minor, 100_000);
         assert_eq!(config.late_rows.minutes_around_midnight, 60);
         assert_eq!(config.late_rows.wait_days, 3);
@@ -272,12 +258,11 @@ reconciliation: {reconciliation}
     #[test]
     fn everything_that_can_be_said_round_trips() {
         let yaml = "{corrections: {enabled: false, dailyCount: 0, dailyAmountMinor: 0}, \
-            missingWithUs: refund, secondPersonAboveMinor: 0, \
+            secondPersonAboveMinor: 0, \
             lateRows: {minutesAroundMidnight: 0, waitDays: 0}, \
             feeRates: {wechatPpm: 6000, alipayPpm: 3800, tolerance1e5: 0}, \
             notify: {url: 'http://127.0.0.1:9/hook', secretFile: /s}, peopleFile: /p}";
         let config = parse(yaml).unwrap();
-        assert_eq!(config.reconciliation.missing_with_us, MissingWithUs::Refund);
         assert_eq!(config.reconciliation.fee_rates.alipay_ppm, Some(3800));
         let again = RuntimeConfig::parse(&config.to_yaml().unwrap()).unwrap();
         assert_eq!(again, config);
@@ -328,7 +313,6 @@ reconciliation: {reconciliation}
                 "reconciliation.notify.secretFile",
             ),
             ("{peopleFile: ''}", "reconciliation.peopleFile"),
-            ("{missingWithUs: keep}", "keep"),
             ("{lateRows: {hours: 1}}", "hours"),
             ("{notify: {url: 'https://x'}}", "secretFile"),
         ] {

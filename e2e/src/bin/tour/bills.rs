@@ -2,16 +2,12 @@
 
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Result, bail};
 use e2e::{Simulator, System, runs};
-use jiff::Timestamp;
 use jiff::civil::Date;
 
-use crate::orders::beijing;
 use crate::paint::Paint;
 
-/// Bills of a day exist from this hour of the next day.
-const BILL_HOUR: i8 = 10;
 const RUN_WITHIN: Duration = Duration::from_mins(2);
 
 /// Lets the channels make their bills and compares them; any difference is a failure.
@@ -27,7 +23,7 @@ pub(crate) async fn reconcile(
     days.dedup();
     for day in days {
         println!("\n{}", paint.title(&format!("Reconciliation of {day}")));
-        pass_bill_hour(simulator, day).await?;
+        runs::pass_bill_hour(simulator, day).await?;
         let run = runs::reconcile(demo, &day.to_string(), RUN_WITHIN).await?;
         // Records of what the process did are JSON; the report is not.
         for line in run.log.lines().filter(|line| !line.starts_with('{')) {
@@ -48,20 +44,6 @@ pub(crate) async fn reconcile(
             "  {}",
             paint.good(&format!("{matched} matched, {open} differences"))
         );
-    }
-    Ok(())
-}
-
-/// Moves the channels' calendar past the hour from which the bill of `day` exists.
-async fn pass_bill_hour(simulator: &Simulator, day: Date) -> Result<()> {
-    let calendar = simulator.calendar().await?;
-    let now: Timestamp = calendar
-        .parse()
-        .with_context(|| format!("calendar is {calendar:?}"))?;
-    let ready = day.tomorrow()?.at(BILL_HOUR, 1, 0, 0);
-    let ahead = beijing().to_timestamp(ready)?.duration_since(now).as_secs();
-    if ahead > 0 {
-        simulator.advance(ahead).await?;
     }
     Ok(())
 }

@@ -82,6 +82,32 @@ impl Store {
     }
 }
 
+impl Store {
+    /// Posts what the ledger lacks to show what the payment's record says, under the payment's
+    /// lock; returns how many entries that took.
+    pub(in crate::store) async fn post_what_lacks(
+        &self,
+        payment_no: &str,
+        now: Timestamp,
+    ) -> Result<u64, StoreError> {
+        Ok(retried(|| self.try_post_what_lacks(payment_no, now)).await?)
+    }
+
+    async fn try_post_what_lacks(&self, payment_no: &str, now: Timestamp) -> Result<u64, Failure> {
+        let mut tx = self.pool.begin().await?;
+        let payment = lock_payment(&mut tx, payment_no).await?;
+        let shown = shown(&mut tx, &payment).await?;
+        let row = sqlx::query("SELECT COUNT(*) AS n FROM ledger_entries WHERE payment_no = ?")
+            .bind(payment_no)
+            .fetch_one(&mut *tx)
+            .await?;
+        let entries = records::reposting(&payment, &shown, row.try_get("n")?, now);
+        insert_entries(&mut tx, &entries).await?;
+        tx.commit().await?;
+        Ok(entries.len() as u64)
+    }
+}
+
 /// What the ledger shows of a payment.
 async fn shown(
     connection: &mut MySqlConnection,
