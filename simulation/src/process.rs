@@ -72,6 +72,8 @@ impl Life {
     }
 
     pub fn die(&self) {
+        // The router's payments hold this life, which holds the router.
+        lock(&self.router).take();
         self.died.cancel();
     }
 

@@ -54,8 +54,9 @@ pub fn run(seed: u64, with_story: bool) -> Outcome {
     // Whatever still waits is dropped before the verdict is read.
     drop(runtime);
     logs::listen(None);
-    // World and lives hold each other.
-    world.lives().clear();
+    // World, lives and their routers hold each other.
+    let lives = std::mem::take(&mut *world.lives());
+    lives.iter().flatten().for_each(|life| life.die());
     outcome(&world)
 }
 
