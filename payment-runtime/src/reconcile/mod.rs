@@ -18,6 +18,7 @@ pub mod people;
 pub mod resolve;
 mod tell;
 mod today;
+mod web;
 
 use std::sync::Arc;
 use std::time::Duration;

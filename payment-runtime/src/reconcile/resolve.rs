@@ -148,6 +148,9 @@ impl Reconciler {
         if proposer == actor {
             return Err(ResolveError::SamePerson(proposer));
         }
+        if !note.trim().is_empty() {
+            check_text("note", note, NOTE_MAX)?;
+        }
         let agreed = Proposal {
             note: if note.trim().is_empty() {
                 proposal.note.clone()
@@ -178,7 +181,7 @@ impl Reconciler {
         self.take(step).await
     }
 
-    fn needs_two(&self, difference: &DifferenceRecord) -> bool {
+    pub(super) fn needs_two(&self, difference: &DifferenceRecord) -> bool {
         let limit = self.settings().second_person_above_minor;
         difference
             .amount()
@@ -256,7 +259,7 @@ impl Reconciler {
         Ok(difference)
     }
 
-    async fn proposed(
+    pub(super) async fn proposed(
         &self,
         id: u64,
     ) -> Result<(DifferenceRecord, Proposal, String), ResolveError> {
@@ -316,7 +319,7 @@ fn stay(difference: &DifferenceRecord, action: NewAction) -> Step {
         from: difference.state,
         to: difference.state,
         why: difference.why.clone(),
-        resolution: None,
+        resolution: difference.resolution.clone(),
         assignee: difference.assignee.clone(),
         action,
         entries: Vec::new(),
@@ -324,7 +327,7 @@ fn stay(difference: &DifferenceRecord, action: NewAction) -> Step {
 }
 
 /// What a resolution books, given what is booked for the difference.
-fn transfers(
+pub(super) fn transfers(
     difference: &DifferenceRecord,
     resolution: Resolution,
     booked: &[Booked],

@@ -24,7 +24,9 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 
 pub use ledger::Posted;
 pub(crate) use ledger::{LedgerView, PlacedEntry, SealRow};
-pub use reconciliation::{CorrectionCount, DifferenceCount, RefusedBill, Run};
+pub use reconciliation::{
+    ClassTotal, CorrectionCount, DifferenceCount, LatestRun, RefusedBill, Run,
+};
 
 pub use crate::ports::StoreError;
 

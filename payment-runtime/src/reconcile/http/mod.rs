@@ -3,6 +3,7 @@
 //! Guarantees: pages are bounded; what people do needs a name ([`super::people`]).
 
 mod differences;
+pub(super) mod origin;
 mod runs;
 
 use std::sync::Arc;
@@ -18,7 +19,8 @@ pub fn router(parts: Arc<Parts>) -> Router {
     Router::new()
         .route("/api/reconciliation/runs", get(runs::list))
         .route("/api/reconciliation/differences", get(differences::list))
-        .with_state(parts)
+        .with_state(parts.clone())
+        .merge(super::web::router(parts))
 }
 
 /// A page of a list; `cursor` is the `nextCursor` of the page before.

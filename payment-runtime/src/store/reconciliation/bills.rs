@@ -315,7 +315,7 @@ fn sums_text(sums: &Sums) -> String {
     Value::from(lines.collect::<Vec<_>>()).to_string()
 }
 
-fn read_sums(text: &str) -> Result<Sums, StoreError> {
+pub(super) fn read_sums(text: &str) -> Result<Sums, StoreError> {
     let unreadable = || StoreError::Unreadable {
         what: "a bill's sums",
         value: text.to_owned(),

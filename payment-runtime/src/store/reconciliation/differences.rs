@@ -262,12 +262,13 @@ async fn write_state(connection: &mut MySqlConnection, step: &Step) -> Result<()
     let resolved = step.to == DifferenceState::Resolved;
     sqlx::query(
         "UPDATE reconciliation_differences SET state = ?, why = ?, assignee = ?, resolution = ?, \
-         resolved_at = ?, changed_at = IF(?, ?, changed_at) WHERE id = ?",
+         resolved_at = IF(?, ?, resolved_at), changed_at = IF(?, ?, changed_at) WHERE id = ?",
     )
     .bind(step.to.as_str())
     .bind(step.why.chars().take(255).collect::<String>())
     .bind(&step.assignee)
     .bind(&step.resolution)
+    .bind(moved)
     .bind(resolved.then_some(at))
     .bind(moved)
     .bind(at)

@@ -2,6 +2,7 @@
 
 mod bills;
 mod differences;
+mod overview;
 mod own;
 mod reports;
 mod runs;
@@ -21,6 +22,7 @@ use crate::reconcile::books::{
 };
 use crate::records::{NewEntry, PaymentRecord};
 
+pub use overview::{ClassTotal, LatestRun};
 pub use reports::{CorrectionCount, DifferenceCount, RefusedBill, Run};
 
 #[async_trait]

@@ -208,7 +208,7 @@ impl Store {
     }
 }
 
-fn read_run(row: &MySqlRow) -> Result<Run, StoreError> {
+pub(super) fn read_run(row: &MySqlRow) -> Result<Run, StoreError> {
     let progress: Option<String> = row.try_get("progress")?;
     let rows: i64 = row.try_get("bill_rows")?;
     let finished: Option<PrimitiveDateTime> = row.try_get("finished_at")?;
