@@ -1,5 +1,6 @@
 //! The command line of the payment runtime: a role and a configuration file.
 
+mod difference_commands;
 mod ledger_commands;
 
 use std::path::{Path, PathBuf};
@@ -40,6 +41,9 @@ enum Command {
     Reconcile(Reconcile),
     /// Bring the database schema up to date
     Migrate(File),
+    /// List differences, show one, act on it
+    #[command(subcommand)]
+    Differences(difference_commands::Differences),
     /// Check the ledger, or print a statement
     #[command(subcommand)]
     Ledger(ledger_commands::Ledger),
@@ -109,6 +113,7 @@ async fn run(command: Command) -> anyhow::Result<()> {
         Command::Worker(file) => serve(Role::Worker, &file.config).await,
         Command::All(file) => serve(Role::All, &file.config).await,
         Command::Migrate(file) => roles::migrate(&read(&file.config)?).await,
+        Command::Differences(command) => difference_commands::run(command).await,
         Command::Ledger(command) => ledger_commands::run(command).await,
         Command::Reconcile(reconcile) => run_reconcile(reconcile).await,
         Command::Openapi => {

@@ -176,6 +176,7 @@ impl Service {
         let management = tokio::spawn(self.management.serve(end.clone(), Duration::from_secs(1)));
         let work = tokio::spawn(work(self.role, self.parts.payments.clone(), stop.clone()));
         let sealing = tokio::spawn(seal(self.role, self.parts.clone(), stop.clone()));
+        let telling = tokio::spawn(tell(self.role, self.parts.clone(), stop.clone()));
         let reload = tokio::spawn(reload_keys(self.parts.channels.clone(), stop.clone()));
         let http = tokio::spawn(self.http.serve(close_listener.clone(), drain));
         tracing::info!(
@@ -193,7 +194,7 @@ impl Service {
             tracing::warn!("channel calls were still in flight when the drain time ended");
         }
         end.cancel();
-        let _ = tokio::join!(watch, management, sealing, reload);
+        let _ = tokio::join!(watch, management, sealing, telling, reload);
         self.parts.store.close().await;
         tracing::info!("stopped");
         Ok(())
@@ -225,6 +226,11 @@ async fn seal(role: Role, parts: Arc<Parts>, stop: CancellationToken) {
         let metrics = parts.payments.metrics.clone();
         ledger::run(parts.store.clone(), metrics, stop).await;
     }
+}
+
+/// Messages about differences that a run, or a person on the page, left behind.
+async fn tell(role: Role, parts: Arc<Parts>, stop: CancellationToken) {
+    reconcile::notify::run(role, &parts, stop).await;
 }
 
 /// Rotated channel keys and certificates take effect without a restart.

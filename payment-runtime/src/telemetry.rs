@@ -18,7 +18,7 @@ use tracing_subscriber::EnvFilter;
 
 use crate::reconcile::books::DifferenceState;
 use crate::records::OpenCounts;
-use crate::store::{CorrectionCount, DifferenceCount};
+use crate::store::{CorrectionCount, DifferenceCount, NotificationCounts};
 
 /// Sets up logging for the process. The filter is `info` unless `RUST_LOG` says otherwise.
 pub fn init_logs() {
@@ -55,6 +55,7 @@ pub struct Metrics {
     differences: Family<Labels, Gauge>,
     waiting_differences: Family<Labels, Gauge>,
     corrections: Family<Labels, Counter>,
+    notifications: Family<Labels, Counter>,
     refused_bills: Family<Labels, Gauge>,
     reconciled_at: Family<Labels, Gauge>,
     dependency_up: Family<Labels, Gauge>,
@@ -90,6 +91,7 @@ impl Metrics {
         let differences = Family::default();
         let waiting_differences = Family::default();
         let corrections = Family::default();
+        let notifications = Family::default();
         let refused_bills = Family::default();
         let reconciled_at = Family::default();
         let dependency_up = Family::default();
@@ -145,6 +147,11 @@ impl Metrics {
             counter_name(names::CORRECTIONS),
             "Automatic corrections by outcome",
             Clone::clone(&corrections),
+        );
+        r.register(
+            counter_name(names::NOTIFICATIONS),
+            "Messages about differences: those sent, and deliveries that failed",
+            Clone::clone(&notifications),
         );
         r.register(
             names::REFUSED_BILLS,
@@ -206,6 +213,7 @@ impl Metrics {
             differences,
             waiting_differences,
             corrections,
+            notifications,
             refused_bills,
             reconciled_at,
             dependency_up,
@@ -301,6 +309,15 @@ impl Metrics {
             ];
             let counter = self.corrections.get_or_create(&labels);
             counter.inner().store(count.count, Ordering::Relaxed);
+        }
+    }
+
+    /// As [`Self::set_corrections`]; both series are there before anything happens.
+    pub fn set_notifications(&self, counts: NotificationCounts) {
+        for (outcome, count) in [("sent", counts.sent), ("failed", counts.failed)] {
+            let labels = vec![("outcome", outcome.to_owned())];
+            let counter = self.notifications.get_or_create(&labels);
+            counter.inner().store(count, Ordering::Relaxed);
         }
     }
 

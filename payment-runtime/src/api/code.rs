@@ -64,10 +64,19 @@ catalogue! {
         "The header `Idempotency-Key` comes twice, or does not hold 1 to 255 printable ASCII \
          characters without quotes inside and without spaces at its ends."
         "Send a UUID."
+    NotSignedIn "NOT_SIGNED_IN" UNAUTHORIZED false No
+        "Reconciliation: acting on a difference needs a name, and name or token are missing or wrong."
+        "Send HTTP Basic with your name and token; who keeps the list of people gives you one."
     PaymentFailed "PAYMENT_FAILED" PAYMENT_REQUIRED false No
         "The channel declined the order, or was surely never reached: nothing was charged."
         "See the payment's events for the channel's reason. `POST …/attempts` tries the same order \
          again, over another channel too."
+    NobodyMayAct "NOBODY_MAY_ACT" FORBIDDEN false No
+        "Reconciliation: there is no list of people who may act on differences, or it cannot be read."
+        "Set `spec.reconciliation.peopleSecretRef` (docs/reconciliation.md), or act on the command line."
+    CrossSite "CROSS_SITE" FORBIDDEN false No
+        "Reconciliation: a browser sent the request on behalf of another site."
+        "Act on the reconciliation page itself; programs send neither `Origin` nor `Sec-Fetch-Site`."
     NotFound "NOT_FOUND" NOT_FOUND false No
         "Nothing is served at this path."
         "Compare the path with docs/openapi.json."
@@ -78,6 +87,9 @@ catalogue! {
         "The payment has no refund of this number."
         "List the payment's refunds. If you asked for this one and got no answer, ask again with \
          the same body: it is carried out once."
+    DifferenceNotFound "DIFFERENCE_NOT_FOUND" NOT_FOUND false No
+        "Reconciliation: no difference has this id."
+        "List the differences; `state=all` shows the resolved ones, too."
     MethodNotAllowed "METHOD_NOT_ALLOWED" METHOD_NOT_ALLOWED false No
         "The path does not take this method; the header `Allow` says which it takes."
         "Use one of those."
@@ -101,6 +113,15 @@ catalogue! {
     RequestInFlight "REQUEST_IN_FLIGHT" CONFLICT true Yes
         "A request with this `Idempotency-Key` is being worked on."
         "Send the same request again after `Retry-After`: it gets that request's answer."
+    DifferenceStateConflict "DIFFERENCE_STATE_CONFLICT" CONFLICT false No
+        "Reconciliation: the difference is in a state that does not take this step."
+        "`detail` says which state, and what can be done in it."
+    DifferenceChanged "DIFFERENCE_CHANGED" CONFLICT false No
+        "Reconciliation: somebody else changed the difference meanwhile. This request did nothing."
+        "Look at it again, then decide again."
+    SecondPersonNeeded "SECOND_PERSON_NEEDED" CONFLICT false No
+        "Reconciliation: who proposed a resolution cannot agree to it."
+        "Another person has to approve."
     PayloadTooLarge "PAYLOAD_TOO_LARGE" PAYLOAD_TOO_LARGE false No
         "The body is larger than the path takes: 64 KiB for the API, 256 KiB for callbacks."
         "Send less; a real request is below 2 kB."
@@ -137,6 +158,26 @@ catalogue! {
 }
 
 impl Code {
+    /// Codes of the reconciliation service alone; the OpenAPI document is the payment API's.
+    pub const OF_RECONCILIATION: &[Self] = &[
+        Self::NotSignedIn,
+        Self::NobodyMayAct,
+        Self::CrossSite,
+        Self::DifferenceNotFound,
+        Self::DifferenceStateConflict,
+        Self::DifferenceChanged,
+        Self::SecondPersonNeeded,
+    ];
+
+    /// Codes of the payment API, in the order of docs/errors.md.
+    pub fn of_payments() -> impl Iterator<Item = Self> {
+        let reconciliation = |code: &Self| Self::OF_RECONCILIATION.contains(code);
+        Self::ALL
+            .iter()
+            .copied()
+            .filter(move |code| !reconciliation(code))
+    }
+
     pub const fn name(self) -> &'static str {
         self.facts().name
     }
@@ -153,7 +194,8 @@ const INTRODUCTION: &str = "\
 
 <!-- Written by `cargo run -p payment-runtime -- errors > docs/errors.md`; a test compares. -->
 
-Every error of the payment API is `application/problem+json` (RFC 9457):
+Every error of the payment API, and of the reconciliation service, is `application/problem+json`
+(RFC 9457):
 
 ```json
 {

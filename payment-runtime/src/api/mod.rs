@@ -35,14 +35,16 @@ use crate::payments::{Attempted, Keyed, Payments, Placed};
 use crate::records::{PaymentRecord, RefundRecord, StoredAnswer};
 use crate::refunds::Refunded;
 
+pub(crate) use code::Code;
 pub use code::catalogue;
 pub use problem::Problem;
+pub(crate) use request::json;
 
 use request::{AttemptBody, OrderBody, RefundBody};
 use views::{EventView, PageView, PaymentView, RefundView};
 
 /// A real request is below 2 kB.
-const BODY_BYTES_MAX: usize = 64 * 1024;
+pub(crate) const BODY_BYTES_MAX: usize = 64 * 1024;
 const PAGE_MAX: u32 = 200;
 
 /// The routes of the api role.
@@ -123,7 +125,7 @@ async fn create(
     .await
 }
 
-fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
+pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
     let given = headers.get(header::CONTENT_TYPE);
     let is_json = |value: &header::HeaderValue| value.to_str().is_ok_and(is_json_in_utf8);
     if given.is_some_and(is_json) {
@@ -267,7 +269,7 @@ async fn list(
     Ok(Json(views::page(data, page.next)).into_response())
 }
 
-fn page_limit(given: Option<u32>, default: u32) -> Result<u32, Problem> {
+pub(crate) fn page_limit(given: Option<u32>, default: u32) -> Result<u32, Problem> {
     let limit = given.unwrap_or(default);
     if (1..=PAGE_MAX).contains(&limit) {
         return Ok(limit);

@@ -276,6 +276,11 @@ impl IntoResponse for Problem {
                 .headers_mut()
                 .insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
+        if facts.status == StatusCode::UNAUTHORIZED {
+            let basic = HeaderValue::from_static("Basic realm=\"reconciliation\"");
+            let headers = response.headers_mut();
+            headers.insert(header::WWW_AUTHENTICATE, basic);
+        }
         response.extensions_mut().insert(self);
         response
     }

@@ -113,7 +113,7 @@ pub(super) struct RefundBody {
 }
 
 /// Takes objects only: a derived parser would take an array of the fields' values, too.
-pub(super) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+pub(crate) fn json<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
     if !body.trim_ascii_start().starts_with(b"{") {
         return Err(Problem::no_object());
     }

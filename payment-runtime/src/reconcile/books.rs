@@ -17,6 +17,7 @@ use payment_core::reconciliation::{AtChannel, DifferenceClass, Kind, Settled, To
 use payment_core::{ChannelKind, Money};
 use serde::{Deserialize, Serialize};
 
+use super::notify::Head;
 use crate::ports::StoreError;
 use crate::records::NewEntry;
 
@@ -489,4 +490,26 @@ pub trait Books: Send + Sync {
         until: Timestamp,
         limit: u32,
     ) -> Result<Vec<crate::records::PaymentRecord>, StoreError>;
+
+    /// Writes messages about differences that are new, or resolved, since the last message about
+    /// them: of one day, or, without a day, those that people resolved. Returns how many
+    /// differences they tell of. Books without an outbox tell nobody.
+    async fn tell_differences(
+        &self,
+        _head: &Head,
+        _day: Option<(ChannelKind, Date)>,
+    ) -> Result<u64, StoreError> {
+        Ok(0)
+    }
+
+    /// Writes a message about the day's bill, once for each file that is refused for a reason.
+    async fn tell_refusal(
+        &self,
+        _head: &Head,
+        _channel: ChannelKind,
+        _day: Date,
+        _refused: &BillRefused,
+    ) -> Result<(), StoreError> {
+        Ok(())
+    }
 }

@@ -14,10 +14,13 @@ mod compare;
 mod correct;
 mod fees;
 pub mod http;
+pub mod notify;
 pub mod people;
 pub mod resolve;
+pub mod shown;
 mod tell;
 mod today;
+mod wanted;
 mod web;
 
 use std::sync::Arc;
@@ -40,8 +43,12 @@ use crate::roles::Parts;
 use books::{AcceptedBill, BillRefused, Bills, Books};
 use compare::Comparison;
 
+pub use wanted::BadFilter;
+
 /// A process that compares a day says so this often; without a word for that long it is gone.
 const LEASE: Duration = Duration::from_secs(30);
+/// How long the end of a run waits for those whom it tells.
+const DELIVERY_MAX: Duration = Duration::from_secs(30);
 
 /// What reconciliation works with.
 #[derive(Clone)]
@@ -178,6 +185,11 @@ impl Reconciler {
                     Err(error) => Err(error),
                 };
                 let result = result.unwrap_or_else(DayResult::Failed);
+                if let DayResult::Failed(RunError::BillRefused(refused)) = &result
+                    && !plan.dry_run
+                {
+                    self.tell_of_refusal(channel, day, refused).await;
+                }
                 tell::day(day, channel, &result);
                 (day, channel, result)
             })
@@ -206,6 +218,7 @@ impl Reconciler {
         self.heal(&bill, comparison.held.run_id).await?;
         self.post_fee(&bill).await?;
         let corrected = self.correct(&bill).await?;
+        self.tell_of_day(&bill, comparison.held.run_id).await;
         Ok(DayResult::Compared {
             bill: Box::new(bill),
             comparison: Box::new(comparison),
@@ -219,6 +232,11 @@ impl Reconciler {
 pub async fn run(parts: &Parts, plan: &Plan) -> anyhow::Result<RunSummary> {
     let limit = Duration::from_millis(parts.payments.config.reconciliation.timeout_milliseconds);
     let summary = tokio::time::timeout(limit, run_and_sum_up(parts, plan)).await;
+    // Whatever cannot be delivered now, the serving role delivers later.
+    let delivery = tokio::time::timeout(DELIVERY_MAX, notify::deliver(parts)).await;
+    if !matches!(delivery, Ok(Ok(()))) {
+        tracing::warn!("not every message about differences was delivered");
+    }
     summary
         .context("the run took longer than its time-out; run it again: it goes on where it was")?
 }
@@ -230,7 +248,9 @@ async fn run_and_sum_up(parts: &Parts, plan: &Plan) -> anyhow::Result<RunSummary
     let violations = if plan.dry_run {
         0
     } else {
-        crate::ledger::check(&parts.store).await?.violation_count
+        let report = crate::ledger::check(&parts.store).await?;
+        notify::tell_of_ledger(parts, &report).await;
+        report.violation_count
     };
     let summary = tell::summary(parts, plan, &result, violations).await?;
     let failed: Vec<String> = result
@@ -281,6 +301,9 @@ pub async fn refresh_metrics(parts: &Parts, role: Role) {
     }
     if let Ok(counts) = store.correction_counts().await {
         metrics.set_corrections(&counts);
+    }
+    if let Ok(counts) = store.notification_counts().await {
+        metrics.set_notifications(counts);
     }
     if let Ok(refused) = store.refused_bills().await {
         metrics.set_refused_bills(refused.iter().map(|bill| bill.channel));

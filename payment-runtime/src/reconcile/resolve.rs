@@ -87,8 +87,9 @@ impl Reconciler {
         actor: &str,
     ) -> Result<DifferenceRecord, ResolveError> {
         let difference = self.unresolved_one(id).await?;
-        if to.chars().count() > 64 {
-            return Err(invalid("assignee", "must have at most 64 characters"));
+        if to.chars().count() > 64 || to.chars().any(char::is_control) {
+            let problem = "must have at most 64 printable characters";
+            return Err(invalid("assignee", problem));
         }
         let assignee = Some(to.trim().to_owned()).filter(|name| !name.is_empty());
         let reason = format!("for {}", assignee.as_deref().unwrap_or("nobody"));
@@ -122,6 +123,9 @@ impl Reconciler {
     ) -> Result<DifferenceRecord, ResolveError> {
         let difference = self.unresolved_one(id).await?;
         check_text("reason", &proposal.reason, REASON_MAX)?;
+        if proposal.reason.chars().any(char::is_control) {
+            return Err(invalid("reason", "must have printable characters only"));
+        }
         check_text("note", &proposal.note, NOTE_MAX)?;
         if difference.state == DifferenceState::Proposed {
             return Err(ResolveError::WrongState {
@@ -377,7 +381,7 @@ fn follow_the_channel(difference: &DifferenceRecord) -> Option<Booked> {
 }
 
 /// Whether a record in that state is in the ledger.
-fn counts(state: &str) -> bool {
+pub(super) fn counts(state: &str) -> bool {
     payment_core::PaymentState::parse(state).is_some_and(payment_core::PaymentState::was_charged)
         || state == payment_core::RefundState::Succeeded.as_str()
 }

@@ -25,7 +25,8 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 pub use ledger::Posted;
 pub(crate) use ledger::{LedgerView, PlacedEntry, SealRow};
 pub use reconciliation::{
-    ClassTotal, CorrectionCount, DifferenceCount, LatestRun, RefusedBill, Run,
+    ClassTotal, CorrectionCount, DifferenceCount, LatestRun, NotificationCounts, Outgoing,
+    RefusedBill, Run,
 };
 
 pub use crate::ports::StoreError;

@@ -157,7 +157,7 @@ async fn insert_entry(connection: &mut MySqlConnection, new: &NewEntry) -> Resul
     Ok(())
 }
 
-fn entry(row: &MySqlRow) -> Result<Entry, StoreError> {
+pub(super) fn entry(row: &MySqlRow) -> Result<Entry, StoreError> {
     Ok(Entry {
         id: row.try_get("id")?,
         entry_key: row.try_get("entry_key")?,

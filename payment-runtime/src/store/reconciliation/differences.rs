@@ -11,6 +11,7 @@ use sqlx::{MySqlConnection, Row as _};
 use crate::reconcile::books::{
     AcceptedBill, Action, Booked, DifferenceRecord, DifferenceState, NewAction, NewDifference, Step,
 };
+use crate::records::Entry;
 use crate::store::rows::{channel, named, unreadable};
 use crate::store::{
     Failure, Store, StoreError, from_civil, from_datetime, from_day, ledger, retried, to_civil,
@@ -116,13 +117,31 @@ impl Store {
             "SELECT LEAST(debit_account, credit_account) AS first, \
              GREATEST(debit_account, credit_account) AS second, currency, \
              CAST(SUM(IF(debit_account < credit_account, amount, -amount)) AS SIGNED) AS minor \
-             FROM ledger_entries WHERE reference = ? GROUP BY first, second, currency",
+             FROM ledger_entries WHERE entry_key LIKE ? GROUP BY first, second, currency",
         )
-        .bind(format!("difference:{id}"))
+        .bind(entry_keys(id))
         .fetch_all(&self.pool)
         .await?;
         let booked: Vec<Option<Booked>> = rows.iter().map(read_booked).collect::<Result<_, _>>()?;
         Ok(booked.into_iter().flatten().collect())
+    }
+
+    /// The ledger entries that were made for a difference, oldest first, at most `limit`.
+    pub async fn entries_of_difference(
+        &self,
+        id: u64,
+        limit: u32,
+    ) -> Result<Vec<Entry>, StoreError> {
+        let rows = sqlx::query(concat!(
+            "SELECT ",
+            ledger::entry_columns!(),
+            " FROM ledger_entries e WHERE e.entry_key LIKE ? ORDER BY e.id LIMIT ?"
+        ))
+        .bind(entry_keys(id))
+        .bind(limit)
+        .fetch_all(&self.pool)
+        .await?;
+        rows.iter().map(ledger::entry).collect()
     }
 
     pub(super) async fn moved_since(
@@ -163,6 +182,11 @@ impl Store {
         .await?;
         Ok(row.try_get("minor")?)
     }
+}
+
+/// The keys of a difference's entries all begin alike, and keys are what the ledger is indexed by.
+fn entry_keys(id: u64) -> String {
+    format!("difference:{id}:%")
 }
 
 /// Adds a difference, or what another run says about it. One that was resolved stays so if a

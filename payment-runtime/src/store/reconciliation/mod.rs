@@ -2,6 +2,7 @@
 
 mod bills;
 mod differences;
+mod notifications;
 mod overview;
 mod own;
 mod reports;
@@ -20,8 +21,10 @@ use crate::reconcile::books::{
     AcceptedBill, Action, Begun, BillLine, BillRefused, Booked, Books, DifferenceRecord, Held,
     Importing, NewDifference, OwnRow, Step, Sums,
 };
+use crate::reconcile::notify::Head;
 use crate::records::{NewEntry, PaymentRecord};
 
+pub use notifications::{NotificationCounts, Outgoing};
 pub use overview::{ClassTotal, LatestRun};
 pub use reports::{CorrectionCount, DifferenceCount, RefusedBill, Run};
 
@@ -218,6 +221,24 @@ impl Books for Store {
         limit: u32,
     ) -> Result<Vec<PaymentRecord>, StoreError> {
         self.unsettled(channel, since, until, limit).await
+    }
+
+    async fn tell_differences(
+        &self,
+        head: &Head,
+        day: Option<(ChannelKind, Date)>,
+    ) -> Result<u64, StoreError> {
+        Self::tell_differences(self, head, day).await
+    }
+
+    async fn tell_refusal(
+        &self,
+        head: &Head,
+        channel: ChannelKind,
+        day: Date,
+        refused: &BillRefused,
+    ) -> Result<(), StoreError> {
+        self.tell_refused(head, channel, day, refused).await
     }
 }
 

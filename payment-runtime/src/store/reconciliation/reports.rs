@@ -93,32 +93,10 @@ impl Store {
         after: u64,
         limit: u32,
     ) -> Result<Vec<DifferenceRecord>, StoreError> {
-        let mut sql = "SELECT * FROM reconciliation_differences WHERE id > ?".to_owned();
-        let mut values = Vec::new();
-        match filter.state.as_deref() {
-            None => sql += " AND state <> 'resolved'",
-            Some("all") => {}
-            Some(state) => {
-                sql += " AND state = ?";
-                values.push(state);
-            }
-        }
-        for (value, condition) in [
-            (&filter.class, " AND class = ?"),
-            (&filter.channel, " AND payment_channel = ?"),
-            (&filter.day, " AND bill_day = ?"),
-            (&filter.assignee, " AND assignee = ?"),
-        ] {
-            if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
-                sql += condition;
-                values.push(value);
-            }
-        }
-        if let Some(number) = filter.number.as_deref().filter(|number| !number.is_empty()) {
-            sql += " AND ? IN (number, channel_order_no, payment_no, transaction_id)";
-            values.push(number);
-        }
-        sql += " ORDER BY id LIMIT ?";
+        let (wanted, values) = conditions(filter);
+        let sql = format!(
+            "SELECT * FROM reconciliation_differences WHERE id > ?{wanted} ORDER BY id LIMIT ?"
+        );
         // The text is put together from constants; every value is bound.
         let mut query = sqlx::query(AssertSqlSafe(sql)).bind(after);
         for value in values {
@@ -126,6 +104,26 @@ impl Store {
         }
         let rows = query.bind(limit).fetch_all(&self.pool).await?;
         rows.iter().map(differences::read).collect()
+    }
+
+    /// The id of the difference that follows `skipped` others of those the filter wants.
+    pub async fn difference_behind(
+        &self,
+        filter: &Filter,
+        after: u64,
+        skipped: u32,
+    ) -> Result<Option<u64>, StoreError> {
+        let (wanted, values) = conditions(filter);
+        let sql = format!(
+            "SELECT id FROM reconciliation_differences WHERE id > ?{wanted} \
+             ORDER BY id LIMIT 1 OFFSET ?"
+        );
+        let mut query = sqlx::query(AssertSqlSafe(sql)).bind(after);
+        for value in values {
+            query = query.bind(value);
+        }
+        let row = query.bind(skipped).fetch_optional(&self.pool).await?;
+        Ok(row.map(|row| row.try_get("id")).transpose()?)
     }
 
     /// Unresolved differences counted by channel, class and state.
@@ -206,6 +204,35 @@ impl Store {
             })
             .collect()
     }
+}
+
+/// What the filter adds to a WHERE, and the values that belong to it.
+fn conditions(filter: &Filter) -> (String, Vec<&str>) {
+    let (mut sql, mut values) = (String::new(), Vec::new());
+    match filter.state.as_deref() {
+        None => sql += " AND state <> 'resolved'",
+        Some("all") => {}
+        Some(state) => {
+            sql += " AND state = ?";
+            values.push(state);
+        }
+    }
+    for (value, condition) in [
+        (&filter.class, " AND class = ?"),
+        (&filter.channel, " AND payment_channel = ?"),
+        (&filter.day, " AND bill_day = ?"),
+        (&filter.assignee, " AND assignee = ?"),
+        (
+            &filter.number,
+            " AND ? IN (number, channel_order_no, payment_no, refund_no, transaction_id)",
+        ),
+    ] {
+        if let Some(value) = value.as_deref().filter(|value| !value.is_empty()) {
+            sql += condition;
+            values.push(value);
+        }
+    }
+    (sql, values)
 }
 
 pub(super) fn read_run(row: &MySqlRow) -> Result<Run, StoreError> {
