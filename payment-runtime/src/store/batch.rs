@@ -64,7 +64,7 @@ impl Store {
 
     async fn try_insert_together(&self, inserts: &[Insert]) -> Result<Vec<PaymentRecord>, Failure> {
         let step = self.auto_increment_step().await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let requests: Vec<&NewRequest> = inserts.iter().filter_map(|(_, r)| r.as_ref()).collect();
         for some in in_powers_of_two(&requests) {
             insert_requests(&mut tx, some).await?;
@@ -108,7 +108,7 @@ impl Store {
     }
 
     async fn try_change_together(&self, changes: &[Change]) -> Result<bool, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let rows = changes
             .iter()
             .map(|change| changed_row(&change.payment))

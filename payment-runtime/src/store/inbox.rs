@@ -69,7 +69,7 @@ impl Store {
         again_at: Timestamp,
         limit: u32,
     ) -> Result<Vec<InboxEntry>, StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let found = sqlx::query(
             "SELECT * FROM callback_inbox \
              WHERE next_attempt_at <= ? ORDER BY next_attempt_at LIMIT ? FOR UPDATE SKIP LOCKED",

@@ -20,6 +20,7 @@ use anyhow::Context as _;
 use contract::config;
 use jiff::Timestamp;
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions, MySqlSslMode};
+use sqlx::{MySql, Transaction};
 use time::{OffsetDateTime, PrimitiveDateTime};
 
 pub use ledger::Posted;
@@ -165,6 +166,16 @@ impl Store {
             .run(&self.pool)
             .await
             .context("cannot migrate the database")
+    }
+
+    /// Begins a transaction, in a task of its own: a caller who goes away while BEGIN is under way
+    /// would otherwise leave the pool a connection whose open transaction nobody knows of, and
+    /// the next single statement on it would never be committed.
+    async fn begin(&self) -> Result<Transaction<'static, MySql>, sqlx::Error> {
+        let pool = self.pool.clone();
+        tokio::spawn(async move { pool.begin().await })
+            .await
+            .unwrap_or(Err(sqlx::Error::WorkerCrashed))
     }
 
     async fn clock(&self) -> Result<Timestamp, StoreError> {

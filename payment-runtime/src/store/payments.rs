@@ -61,7 +61,7 @@ impl Store {
         new: &NewPayment,
         request: Option<&NewRequest>,
     ) -> Result<PaymentRecord, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         if let Some(request) = request {
             insert_request(&mut tx, request).await?;
         }
@@ -83,7 +83,7 @@ impl Store {
         previous: &str,
         new: &NewPayment,
     ) -> Result<AttemptInserted, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let before = lock_payment(&mut tx, previous).await?;
         let latest = latest_of_order(&mut tx, &before.order_id).await?;
         if latest.attempt != before.attempt {
@@ -193,7 +193,7 @@ impl Store {
         change: &Change,
         finish: Option<&Finish<'_>>,
     ) -> Result<Applied, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let before = lock_payment(&mut tx, payment_no).await?;
         let step = records::apply_evidence(&before, change);
         let from_callback = change.evidence.source == Source::Callback;
@@ -230,7 +230,7 @@ impl Store {
         payment_no: &str,
         now: Timestamp,
     ) -> Result<Option<PaymentRecord>, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let before = lock_payment(&mut tx, payment_no).await?;
         let latest = latest_of_order(&mut tx, &before.order_id).await?;
         let step = records::reopen(&before, now).filter(|_| latest.attempt == before.attempt);
@@ -253,7 +253,7 @@ impl Store {
         lease_seconds: u64,
         limit: u32,
     ) -> Result<Vec<PaymentRecord>, StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let found = sqlx::query(
             "SELECT * FROM payment_records WHERE next_question_at <= ? \
              AND (lease_until IS NULL OR lease_until <= ?) \

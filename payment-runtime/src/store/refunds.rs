@@ -22,7 +22,7 @@ impl Store {
     }
 
     async fn try_reserve(&self, new: &NewRefund) -> Result<ReservedRefund, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let payment = lock_payment(&mut tx, &new.payment_no).await?;
         let known = sqlx::query(BY_NUMBER)
             .bind(&new.payment_no)
@@ -100,7 +100,7 @@ impl Store {
         refund_no: &str,
         change: &RefundChange,
     ) -> Result<AppliedRefund, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let payment = lock_payment(&mut tx, payment_no).await?;
         let row = sqlx::query(BY_NUMBER)
             .bind(payment_no)
@@ -134,7 +134,7 @@ impl Store {
         lease_seconds: u64,
         limit: u32,
     ) -> Result<Vec<RefundRecord>, StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let found = sqlx::query(
             "SELECT * FROM payment_refunds WHERE next_question_at <= ? \
              AND (lease_until IS NULL OR lease_until <= ?) \

@@ -20,7 +20,7 @@ impl Store {
             Err(failure) if failure.duplicate_of() == Some(KEY) => {}
             Err(failure) => return Err(failure),
         }
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let row = sqlx::query(
             "SELECT * FROM idempotency_keys WHERE scope = ? AND request_key = ? FOR UPDATE",
         )

@@ -11,6 +11,7 @@ use crate::support::Database;
 /// Steps of the executor before the caller goes away: from before BEGIN is sent to after its
 /// answer.
 const STEPS: u32 = 120;
+const CONNECTIONS: u32 = 4;
 
 async fn steps(count: u32) {
     for _ in 0..count {
@@ -20,7 +21,7 @@ async fn steps(count: u32) {
 
 #[tokio::test]
 async fn what_is_written_after_a_caller_went_away_is_committed() {
-    let database = Database::with_connections(1).await;
+    let database = Database::with_connections(CONNECTIONS).await;
     let store = &database.store;
     let mut other = database.connect().await;
     let (now, day) = (clock::now(), clock::bill_day(clock::now()));
@@ -30,16 +31,20 @@ async fn what_is_written_after_a_caller_went_away_is_committed() {
             _ = store.claim_due(now, 60, 10) => {}
             () = steps(count) => {}
         }
-        // One statement without a transaction of its own.
-        let digest = format!("{count:064}");
-        store
-            .begin_import(ChannelKind::Wechat, day, &digest, false, now)
-            .await
-            .unwrap();
+        // One statement without a transaction of its own, on each connection of the pool.
+        let imports = (0..CONNECTIONS).map(|n| async move {
+            let digest = format!("{count:032}{n:032}");
+            store
+                .begin_import(ChannelKind::Wechat, day, &digest, false, now)
+                .await
+                .unwrap_or_else(|error| panic!("after {count} steps: {error:?}"));
+        });
+        futures::future::join_all(imports).await;
         let (written,): (i64,) = sqlx::query_as("SELECT COUNT(*) FROM bills")
             .fetch_one(&mut other)
             .await
             .unwrap();
-        assert_eq!(written, i64::from(count) + 1, "after {count} steps");
+        let expected = i64::from((count + 1) * CONNECTIONS);
+        assert_eq!(written, expected, "after {count} steps");
     }
 }

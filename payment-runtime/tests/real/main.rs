@@ -5,6 +5,7 @@
 mod bad_bills;
 mod bad_input;
 mod batching;
+mod cancelled;
 mod correcting;
 mod differences;
 mod keys;

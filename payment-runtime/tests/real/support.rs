@@ -444,6 +444,8 @@ channels:
   alipay: {{gatewayUrl: 'http://{simulator}/gateway.do'}}
   totalTimeoutMilliseconds: 1500
 worker: {{pollIntervalMilliseconds: 50}}
+# Tests run at any hour, also around midnight.
+reconciliation: {{lateRows: {{minutesAroundMidnight: 0}}}}
 shutdown: {{readyOffSeconds: 0, drainSeconds: 5}}
 ",
         mysql = mysql().port,
@@ -462,6 +464,10 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) async fn new() -> Self {
+        Self::with_connections(10).await
+    }
+
+    pub(crate) async fn with_connections(max_connections: u32) -> Self {
         let name = format!("test_{}", Uuid::new_v4().simple());
         create_database(&name).await;
         let directory = tempfile::tempdir().unwrap();
@@ -473,7 +479,7 @@ impl Database {
             database: name.clone(),
             username: "root".to_owned(),
             password_file: password,
-            max_connections: 10,
+            max_connections,
         };
         let store = Store::new(&config).unwrap();
         store.migrate().await.unwrap();

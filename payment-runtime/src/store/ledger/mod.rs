@@ -46,7 +46,7 @@ impl Store {
     }
 
     async fn try_post(&self, entries: &[NewEntry]) -> Result<Posted, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let posted = post_entries(&mut tx, entries).await?;
         tx.commit().await?;
         Ok(posted)

@@ -72,7 +72,7 @@ impl Store {
     }
 
     async fn try_open_payment(&self, payment_no: &str, now: Timestamp) -> Result<bool, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let payment = lock_payment(&mut tx, payment_no).await?;
         let shown = shown(&mut tx, &payment).await?;
         let entries = records::opening(&payment, &shown, now);
@@ -94,7 +94,7 @@ impl Store {
     }
 
     async fn try_post_what_lacks(&self, payment_no: &str, now: Timestamp) -> Result<u64, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let payment = lock_payment(&mut tx, payment_no).await?;
         let shown = shown(&mut tx, &payment).await?;
         let row = sqlx::query("SELECT COUNT(*) AS n FROM ledger_entries WHERE payment_no = ?")

@@ -35,7 +35,7 @@ impl Store {
     }
 
     async fn try_seal(&self, shard: u8, limit: u32) -> Result<usize, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let Some(mut chain) = hold_shard(&mut tx, shard).await? else {
             tx.rollback().await?;
             return Ok(0);

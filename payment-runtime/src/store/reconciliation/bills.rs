@@ -98,7 +98,7 @@ impl Store {
         lines: &[BillLine],
     ) -> Result<(), StoreError> {
         // One transaction for all: a commit for each statement would be most of the work.
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         for some in lines.chunks(INSERTED_TOGETHER) {
             let rows = vec![format!("({})", places(13)); some.len()].join(", ");
             // The text depends on constants and on the number of rows alone.
@@ -137,7 +137,7 @@ impl Store {
         fee_1e5: i64,
         now: Timestamp,
     ) -> Result<AcceptedBill, StoreError> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         sqlx::query(
             "UPDATE bills AS old JOIN bills AS new ON new.id = ? AND new.state = 'importing' \
              AND old.payment_channel = new.payment_channel AND old.bill_day = new.bill_day \

@@ -88,7 +88,7 @@ impl Store {
     }
 
     async fn try_step(&self, step: &Step) -> Result<bool, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let row = sqlx::query(
             "SELECT state, payment_channel FROM reconciliation_differences WHERE id = ? FOR UPDATE",
         )

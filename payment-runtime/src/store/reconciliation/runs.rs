@@ -35,7 +35,7 @@ impl Store {
         .bind(&day)
         .execute(&self.pool)
         .await?;
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         let row = sqlx::query(
             "SELECT run_id, lease_until > ? AS held FROM reconciliation_days \
              WHERE payment_channel = ? AND bill_day = ? FOR UPDATE",
@@ -98,7 +98,7 @@ impl Store {
         now: Timestamp,
         lease_until: Timestamp,
     ) -> Result<bool, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         if !still_held(&mut tx, bill, held, Some(lease_until)).await? {
             tx.rollback().await?;
             return Ok(false);
@@ -126,7 +126,7 @@ impl Store {
         held: &Held,
         now: Timestamp,
     ) -> Result<bool, Failure> {
-        let mut tx = self.pool.begin().await?;
+        let mut tx = self.begin().await?;
         if !still_held(&mut tx, bill, held, None).await? {
             tx.rollback().await?;
             return Ok(false);
