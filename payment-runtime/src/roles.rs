@@ -177,6 +177,7 @@ impl Service {
         let work = tokio::spawn(work(self.role, self.parts.payments.clone(), stop.clone()));
         let sealing = tokio::spawn(seal(self.role, self.parts.clone(), stop.clone()));
         let telling = tokio::spawn(tell(self.role, self.parts.clone(), stop.clone()));
+        let checking = tokio::spawn(check_ledger(self.role, self.parts.clone(), stop.clone()));
         let reload = tokio::spawn(reload_keys(self.parts.channels.clone(), stop.clone()));
         let http = tokio::spawn(self.http.serve(close_listener.clone(), drain));
         tracing::info!(
@@ -194,7 +195,7 @@ impl Service {
             tracing::warn!("channel calls were still in flight when the drain time ended");
         }
         end.cancel();
-        let _ = tokio::join!(watch, management, sealing, telling, reload);
+        let _ = tokio::join!(watch, management, checking, sealing, telling, reload);
         self.parts.store.close().await;
         tracing::info!("stopped");
         Ok(())
@@ -231,6 +232,37 @@ async fn seal(role: Role, parts: Arc<Parts>, stop: CancellationToken) {
 /// Messages about differences that a run, or a person on the page, left behind.
 async fn tell(role: Role, parts: Arc<Parts>, stop: CancellationToken) {
     reconcile::notify::run(role, &parts, stop).await;
+}
+
+/// Runs come and go, and nobody could read a gauge of theirs: the service checks the ledger as
+/// well, once an hour.
+async fn check_ledger(role: Role, parts: Arc<Parts>, stop: CancellationToken) {
+    const FIRST: Duration = Duration::from_mins(1);
+    const INTERVAL: Duration = Duration::from_hours(1);
+    if !matches!(role, Role::Reconcile | Role::All) {
+        return;
+    }
+    let mut pause = FIRST;
+    loop {
+        tokio::select! {
+            biased;
+            () = stop.cancelled() => return,
+            () = tokio::time::sleep(pause) => pause = INTERVAL,
+        }
+        match ledger::check(&parts.store).await {
+            Ok(report) => {
+                let violations = report.violation_count;
+                parts.payments.metrics.set_ledger_violations(violations);
+                if violations > 0 {
+                    tracing::error!(violations, "the ledger is not sound: run ledger check");
+                }
+            }
+            Err(error) => {
+                let error = &error as &dyn std::error::Error;
+                tracing::warn!(error, "the ledger could not be checked");
+            }
+        }
+    }
 }
 
 /// Rotated channel keys and certificates take effect without a restart.
