@@ -21,6 +21,7 @@ pub mod management;
 pub mod outside;
 pub mod payments;
 pub mod ports;
+pub mod prove;
 pub mod reconcile;
 pub mod records;
 pub mod refunds;

@@ -2,6 +2,7 @@
 
 mod difference_commands;
 mod ledger_commands;
+mod prove_command;
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -47,6 +48,9 @@ enum Command {
     /// Check the ledger, or print a statement
     #[command(subcommand)]
     Ledger(ledger_commands::Ledger),
+    /// Prove that a day's orders, payments, ledger and bill add up; exit with 1 if they do not,
+    /// with 2 if the bill is not there yet
+    Prove(prove_command::Prove),
     /// Every serving role in one process
     All(File),
     /// Print the OpenAPI document of the payment API (docs/openapi.json)
@@ -88,7 +92,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     telemetry::init_logs();
     match start(arguments.command) {
-        Ok(()) => ExitCode::SUCCESS,
+        Ok(code) => code,
         Err(error) => {
             tracing::error!(error = format!("{error:#}"), "the process cannot go on");
             ExitCode::FAILURE
@@ -96,7 +100,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn start(command: Command) -> anyhow::Result<()> {
+fn start(command: Command) -> anyhow::Result<ExitCode> {
     // Two threads: pods get fractions of a core, and idle threads cost memory.
     tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
@@ -106,8 +110,9 @@ fn start(command: Command) -> anyhow::Result<()> {
         .block_on(run(command))
 }
 
-async fn run(command: Command) -> anyhow::Result<()> {
-    match command {
+async fn run(command: Command) -> anyhow::Result<ExitCode> {
+    let done = match command {
+        Command::Prove(asked) => return prove_command::run(asked).await,
         Command::Api(file) => serve(Role::Api, &file.config).await,
         Command::Callback(file) => serve(Role::Callback, &file.config).await,
         Command::Worker(file) => serve(Role::Worker, &file.config).await,
@@ -124,7 +129,8 @@ async fn run(command: Command) -> anyhow::Result<()> {
             print!("{}", payment_runtime::api::catalogue());
             Ok(())
         }
-    }
+    };
+    done.map(|()| ExitCode::SUCCESS)
 }
 
 fn read(file: &Path) -> anyhow::Result<RuntimeConfig> {

@@ -149,6 +149,11 @@ impl Problem {
         Self::new(Code::RefundNotFound, detail)
     }
 
+    pub fn no_such_run() -> Self {
+        let detail = "There is no such run; /api/reconciliation/runs lists them.";
+        Self::new(Code::NotFound, detail)
+    }
+
     pub fn bad_key(problem: &str) -> Self {
         let detail = format!("The Idempotency-Key {problem}.");
         Self::new(Code::IdempotencyKeyInvalid, detail)

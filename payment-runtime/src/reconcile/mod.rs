@@ -16,6 +16,7 @@ mod fees;
 pub mod http;
 pub mod notify;
 pub mod people;
+pub mod report;
 pub mod resolve;
 pub mod shown;
 mod tell;

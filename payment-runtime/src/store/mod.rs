@@ -25,6 +25,10 @@ use time::{OffsetDateTime, PrimitiveDateTime};
 
 pub use ledger::Posted;
 pub(crate) use ledger::{LedgerView, PlacedEntry, SealRow};
+pub(crate) use reconciliation::{
+    AbsentRecord, Half, Life, Line, Named, Pass, ProofView, RecordOfRow, RepeatedCharge, RowItem,
+    Scope, Shift, Table, Total,
+};
 pub use reconciliation::{
     ClassTotal, CorrectionCount, DifferenceCount, LatestRun, NotificationCounts, Outgoing,
     RefusedBill, Run,

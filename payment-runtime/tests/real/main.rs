@@ -13,6 +13,7 @@ mod late;
 mod ledger;
 mod notifying;
 mod paying;
+mod proving;
 mod reconciling;
 mod refunding;
 mod support;

@@ -26,6 +26,8 @@ use crate::roles::Parts;
 pub fn router(parts: Arc<Parts>) -> Router {
     Router::new()
         .route("/api/reconciliation/runs", get(runs::list))
+        .route("/api/reconciliation/runs/{id}", get(runs::show))
+        .route("/api/reconciliation/runs/{id}/report.csv", get(runs::csv))
         .merge(of_differences())
         .route("/api/reconciliation/bills/refused", get(refused_bills))
         .layer(DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -12,6 +12,7 @@ use super::{Failure, Store, StoreError, from_datetime, retried, to_datetime, to_
 use crate::ledger::shard_of;
 use crate::records::{Entry, NewEntry};
 
+pub(super) use view::{BEGIN, causes_of_records};
 pub(crate) use view::{LedgerView, PlacedEntry, SealRow};
 
 const ENTRY_KEY: &str = "uk_entry_key";

@@ -10,7 +10,7 @@ use crate::records::{Entry, PaymentRecord};
 use crate::store::{Store, StoreError, rows, to_day};
 
 /// Both in one message: the level holds for the next transaction of this connection alone.
-const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
+pub(in crate::store) const BEGIN: &str = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ; \
                      START TRANSACTION WITH CONSISTENT SNAPSHOT, READ ONLY";
 
 /// A seal with its entry, if it is there.
@@ -296,7 +296,7 @@ fn sum(row: &MySqlRow) -> Result<Sum, StoreError> {
 }
 
 /// Those whose entries fold to the record, as a list of SQL.
-pub(super) fn causes_of_records() -> String {
+pub(in crate::store) fn causes_of_records() -> String {
     let causes = Cause::ALL
         .into_iter()
         .filter(|cause| cause.follows_record());

@@ -5,6 +5,7 @@ mod differences;
 mod notifications;
 mod overview;
 mod own;
+mod proofs;
 mod reports;
 mod runs;
 
@@ -26,6 +27,10 @@ use crate::records::{NewEntry, PaymentRecord};
 
 pub use notifications::{NotificationCounts, Outgoing};
 pub use overview::{ClassTotal, LatestRun};
+pub(crate) use proofs::{
+    AbsentRecord, Half, Life, Line, Named, Pass, ProofView, RecordOfRow, RepeatedCharge, RowItem,
+    Scope, Shift, Table, Total,
+};
 pub use reports::{CorrectionCount, DifferenceCount, RefusedBill, Run};
 
 #[async_trait]
