@@ -15,10 +15,11 @@ CARGO ?= cargo
 SEEDS ?= 10000
 FIRST_SEED ?= 1
 MINUTES ?= 10
+ROWS ?= 1000000
 SYSTEM_NAMESPACE := payment-system
 KUBECTL = source .local/cluster.env && "$$KUBE_BIN/kubectl" --kubeconfig "$$KUBECONFIG"
 
-.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos bench generate deny leftovers
+.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos bench bench-reconcile generate deny leftovers
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -79,6 +80,10 @@ bench: ## Ratios to the raw speed of a durable MySQL on this machine
 	@e2e/cluster/test-servers.sh >&2
 	@$(CARGO) build --release --quiet --locked -p bench -p payment-runtime -p channel-simulator
 	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench
+
+bench-reconcile: ## A day of a million payments against its bill: make bench-reconcile ROWS=100000
+	@e2e/cluster/test-servers.sh >&2
+	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench -- reconcile --rows $(ROWS)
 
 generate: ## Write the files that are generated from the code
 	@$(CARGO) run --quiet -p crds --bin crdgen

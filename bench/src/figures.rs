@@ -7,6 +7,11 @@ pub(crate) fn print(name: &str, value: f64, unit: &str) -> anyhow::Result<()> {
     Ok(())
 }
 
+/// Prints `name value unit` of something that is counted.
+pub(crate) fn print_whole(name: &str, value: u64, unit: &str) {
+    println!("{name} {value} {unit}");
+}
+
 /// Prints the median of the rounds' values, and a comment with their spread.
 pub(crate) fn print_rounds(name: &str, values: &[f64], unit: &str) -> anyhow::Result<()> {
     print(name, median(values.to_vec()), unit)?;

@@ -1,4 +1,5 @@
-//! Benchmarks of the payment path, as ratios to what the same machine's database can do raw.
+//! Benchmarks of the payment path, as ratios to what the same machine's database can do raw; and
+//! of reconciliation ([`reconcile`]), which are seconds, memory and counts.
 //!
 //! One line per figure, `name value unit`; lines that begin with `#` explain. A figure that could
 //! not be measured ends the program with an error. Rounds are interleaved, so that what else the
@@ -29,6 +30,7 @@ mod load;
 mod measure;
 mod mysql;
 mod process;
+mod reconcile;
 mod scene;
 mod serve;
 mod timed;
@@ -38,7 +40,7 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures the payment path and prints one figure a line.
+/// Measures the payment path, or reconciliation, and prints one figure a line.
 #[derive(Parser)]
 #[command(name = "bench", version)]
 struct Arguments {
@@ -53,6 +55,11 @@ enum Command {
     /// Be the runtime under measurement (started by the benchmark itself)
     #[command(hide = true)]
     Serve(serve::Arguments),
+    /// Compare a day of very many payments with its bill
+    Reconcile(reconcile::Plan),
+    /// Be the process that imports or compares (started by the benchmark itself)
+    #[command(hide = true)]
+    ReconcileOne(reconcile::child::Arguments),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -65,6 +72,8 @@ fn main() -> anyhow::Result<()> {
     runtime.block_on(async {
         match arguments.command {
             Some(Command::Serve(arguments)) => serve::run(arguments).await,
+            Some(Command::Reconcile(plan)) => reconcile::run(&plan).await,
+            Some(Command::ReconcileOne(arguments)) => reconcile::child::run(arguments).await,
             None => measure::run(&arguments.plan).await,
         }
     })

@@ -115,6 +115,13 @@ impl Mysql {
         Ok(())
     }
 
+    pub(crate) async fn drop_database(&self, name: &str) -> anyhow::Result<()> {
+        let sql = AssertSqlSafe(format!("DROP DATABASE {name}"));
+        let mut connection = self.options().connect().await?;
+        sqlx::query(sql).execute(&mut connection).await?;
+        Ok(())
+    }
+
     pub(crate) async fn connect(&self, database: &str) -> anyhow::Result<MySqlConnection> {
         Ok(self.options().database(database).connect().await?)
     }

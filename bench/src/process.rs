@@ -1,5 +1,6 @@
 //! Child processes that end with this one, and what the kernel counts of them.
 
+use std::io::Read as _;
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
@@ -38,14 +39,29 @@ impl Process {
 
     /// Resident memory now, in MiB.
     pub(crate) fn rss_mb(&self) -> anyhow::Result<f64> {
-        let path = format!("/proc/{}/status", self.child.id());
-        let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
-        let line = text
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .context("no VmRSS")?;
-        let kb: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
-        Ok(kb / 1024.0)
+        status_mb(&self.child.id().to_string(), "VmRSS")
+    }
+
+    /// Waits for its end and returns what it wrote, if it was given a pipe to write to.
+    pub(crate) fn output(mut self) -> anyhow::Result<String> {
+        let mut text = String::new();
+        if let Some(mut stdout) = self.child.stdout.take() {
+            stdout.read_to_string(&mut text)?;
+        }
+        let status = self.child.wait()?;
+        ensure!(status.success(), "a child ended with {status}");
+        Ok(text)
+    }
+
+    pub(crate) fn is_running(&mut self) -> anyhow::Result<bool> {
+        Ok(self.child.try_wait()?.is_none())
+    }
+
+    /// Ends it as a crash does: it gets no chance to do anything more.
+    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+        self.child.kill()?;
+        self.child.wait()?;
+        Ok(())
     }
 }
 
@@ -54,6 +70,18 @@ impl Drop for Process {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// A size out of the kernel's account of a process, in MiB.
+pub(crate) fn status_mb(process: &str, name: &str) -> anyhow::Result<f64> {
+    let path = format!("/proc/{process}/status");
+    let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(':'))
+        .with_context(|| format!("{path} has no {name}"))?;
+    let kb: f64 = line.trim().trim_end_matches("kB").trim().parse()?;
+    Ok(kb / 1024.0)
 }
 
 /// Processor time of this process so far.

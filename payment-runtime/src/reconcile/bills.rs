@@ -167,7 +167,7 @@ fn status(refund: Option<channels::BillRefundStatus>) -> AtChannel {
 impl Reconciler {
     /// The channel's bill of that day, in the books. `None`: the channel has not made it yet.
     /// `trial`: beside it, so that nothing that counts is replaced.
-    pub(super) async fn import(
+    pub async fn import(
         &self,
         channel: ChannelKind,
         day: Date,

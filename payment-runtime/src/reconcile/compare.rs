@@ -34,10 +34,7 @@ const SHOWN_MAX: usize = 1_000;
 
 impl Reconciler {
     /// Compares the bill. `None`: another process is at it.
-    pub(super) async fn compare(
-        &self,
-        bill: &AcceptedBill,
-    ) -> Result<Option<Comparison>, RunError> {
+    pub async fn compare(&self, bill: &AcceptedBill) -> Result<Option<Comparison>, RunError> {
         let now = self.now();
         let owner = self.payments.host.new_id();
         let begun = self
@@ -48,17 +45,18 @@ impl Reconciler {
             return Ok(None);
         };
         let mut held = *held;
-        while let Some(piece) = self.piece(bill, &held).await? {
-            advance(&mut held, &piece);
+        let mut next = self.piece(bill, &held).await?;
+        while let Some(piece) = next {
+            advance(&mut held.progress, &piece);
             let now = self.now();
             let until = after(now, super::LEASE);
-            let ours = self
-                .books
-                .checkpoint(bill, &held, &piece.found, now, until)
-                .await?;
-            if !ours {
+            let kept = self.books.checkpoint(bill, &held, &piece.found, now, until);
+            // What comes next does not depend on what is kept: it is read meanwhile.
+            let (ours, read) = futures::join!(kept, self.piece(bill, &held));
+            if !ours? {
                 return Ok(None);
             }
+            next = read?;
         }
         let ended = self.books.finish_run(bill, &held, self.now()).await?;
         Ok(ended.then_some(Comparison {
@@ -80,7 +78,7 @@ impl Reconciler {
         };
         let mut differences = Vec::new();
         while let Some(piece) = self.piece(bill, &held).await? {
-            advance(&mut held, &piece);
+            advance(&mut held.progress, &piece);
             let room = SHOWN_MAX.saturating_sub(differences.len());
             differences.extend(piece.found.into_iter().take(room));
         }
@@ -93,11 +91,6 @@ impl Reconciler {
         let Some(raw) = self.raw_piece(bill, progress).await? else {
             return Ok(None);
         };
-        let by_number: BTreeMap<&str, &OwnRow> = raw
-            .own
-            .iter()
-            .map(|own| (own.number.as_str(), own))
-            .collect();
         let last_on_bill = progress.after.as_ref().map(|(number, _)| number.clone());
         let compares = Compares {
             kind: progress.kind,
@@ -116,7 +109,8 @@ impl Reconciler {
             let line = on_bill.then(|| &raw.lines[row]);
             row += usize::from(on_bill);
             if let Compared::Different(difference) = compared {
-                let own = by_number.get(difference.number.as_str()).copied();
+                let own = place_of(&raw.own, &difference.number).ok();
+                let own = own.map(|at| &raw.own[at].row);
                 found.push(self.difference(bill.day, progress.kind, difference, own, line));
             }
         }
@@ -139,41 +133,37 @@ impl Reconciler {
         let (kind, limit) = (progress.kind, self.settings().batch_size.max(1));
         let full = |rows: usize| rows >= limit as usize;
         let after = progress.after.as_ref();
-        let mut lines = self.books.lines(bill.id, kind, after, limit).await?;
-        let mut until = lines
-            .last()
-            .filter(|_| full(lines.len()))
-            .map(|line| line.number.clone());
         let from = after.map(|(number, _)| number.as_str());
-        let mut own = self
+        let lines = self.books.lines(bill.id, kind, after, limit);
+        let own = self
             .books
-            .own_of_day(bill.channel, bill.day, kind, from, until.as_deref(), limit)
-            .await?;
-        if full(own.len())
-            && let Some(last) = own.last().map(|own| own.number.clone())
-            && until.as_ref().is_none_or(|until| last < *until)
-        {
-            lines.retain(|line| line.number <= last);
-            until = Some(last);
+            .own_of_day(bill.channel, bill.day, kind, from, None, limit);
+        let (lines, own) = futures::join!(lines, own);
+        let (mut lines, mut own) = (lines?, as_own(own?, true));
+        // The piece reaches as far as both sides are read.
+        let last_line = lines.last().filter(|_| full(lines.len()));
+        let last_own = own.last().filter(|_| full(own.len()));
+        let ends = [
+            last_line.map(|line| &line.number),
+            last_own.map(|own| &own.row.number),
+        ];
+        let until = ends.into_iter().flatten().min().cloned();
+        if let Some(until) = &until {
+            lines.truncate(lines.partition_point(|line| line.number <= *until));
+            own.truncate(own.partition_point(|own| own.row.number <= *until));
         }
-        let known: BTreeSet<&str> = own.iter().map(|own| own.number.as_str()).collect();
-        let others: Vec<String> = lines
+        let mut others: Vec<String> = lines
             .iter()
             .map(|line| &line.number)
-            .filter(|number| !known.contains(number.as_str()) && Some(number.as_str()) != from)
+            .filter(|number| place_of(&own, number).is_err() && Some(number.as_str()) != from)
             .cloned()
             .collect();
-        let expected = own.len();
+        others.dedup();
         if !others.is_empty() {
             let found = self.books.own_by_number(bill.channel, kind, &others);
-            own.extend(found.await?);
+            own.extend(as_own(found.await?, false));
+            own.sort_by(|a, b| a.row.number.cmp(&b.row.number));
         }
-        let expected: BTreeSet<String> = own[..expected]
-            .iter()
-            .map(|own| own.number.clone())
-            .collect();
-        own.sort_by(|a, b| a.number.cmp(&b.number));
-        own.dedup_by(|a, b| a.number == b.number);
         let line_after = lines
             .last()
             .filter(|line| Some(&line.number) == until.as_ref());
@@ -184,7 +174,6 @@ impl Reconciler {
         Ok(Some(Raw {
             lines,
             own,
-            expected,
             after: place,
             last: until.is_none(),
         }))
@@ -196,11 +185,15 @@ impl Reconciler {
         kind: Kind,
         raw: &Raw,
     ) -> Result<Vec<OwnEntry>, RunError> {
-        let on_bill: BTreeSet<&str> = raw.lines.iter().map(|line| line.number.as_str()).collect();
-        let absent: Vec<String> = raw
-            .own
-            .iter()
-            .filter(|own| own.settled == Settled::Yes && !on_bill.contains(own.number.as_str()))
+        let is_on_bill = |own: &OwnRow| {
+            let place = raw
+                .lines
+                .binary_search_by(|line| line.number.cmp(&own.number));
+            place.is_ok()
+        };
+        let own = || raw.own.iter().map(|own| &own.row);
+        let absent: Vec<String> = own()
+            .filter(|own| own.settled == Settled::Yes && !is_on_bill(own))
             .map(|own| own.number.clone())
             .collect();
         let elsewhere = if absent.is_empty() {
@@ -212,16 +205,17 @@ impl Reconciler {
             Kind::Payment => self.three_way(bill.channel, &raw.own).await?,
             Kind::Refund => (BTreeMap::new(), BTreeSet::new()),
         };
-        let entries = raw.own.iter().map(|own| OwnEntry {
+        let entries = raw.own.iter().map(|Own { row: own, expected }| OwnEntry {
             number: own.number.clone(),
             amount: own.amount,
             settled: own.settled,
             state: own.state,
-            expected: raw.expected.contains(&own.number),
+            expected: *expected,
             on_another_bill: elsewhere.contains(&own.number),
             ledger_agrees: kind == Kind::Refund
                 || clearing.get(&own.payment_no).copied().unwrap_or_default() == own.clearing_minor,
-            charged_twice: twice.contains(&own.order_id),
+            // Told of the later attempt alone: which attempts a piece holds must not matter.
+            charged_twice: own.attempt > 1 && twice.contains(&own.order_id),
         });
         Ok(entries.collect())
     }
@@ -230,16 +224,16 @@ impl Reconciler {
     async fn three_way(
         &self,
         channel: ChannelKind,
-        own: &[OwnRow],
+        own: &[Own],
     ) -> Result<(BTreeMap<String, i64>, BTreeSet<String>), RunError> {
-        let payment_nos: Vec<String> = own.iter().map(|own| own.payment_no.clone()).collect();
+        let own = || own.iter().map(|own| &own.row);
+        let payment_nos: Vec<String> = own().map(|own| own.payment_no.clone()).collect();
         let clearing = if payment_nos.is_empty() {
             BTreeMap::new()
         } else {
             self.books.clearing_of(channel, &payment_nos).await?
         };
-        let repeated: Vec<String> = own
-            .iter()
+        let repeated: Vec<String> = own()
             .filter(|own| own.attempt > 1 && own.settled == Settled::Yes)
             .map(|own| own.order_id.clone())
             .collect();
@@ -302,11 +296,27 @@ impl Reconciler {
 /// What is read for a piece, before it is compared.
 struct Raw {
     lines: Vec<BillLine>,
-    own: Vec<OwnRow>,
-    /// The numbers that our records place on this day.
-    expected: BTreeSet<String>,
+    /// By number, each once.
+    own: Vec<Own>,
     after: Option<(String, u64)>,
     last: bool,
+}
+
+/// One record of ours.
+struct Own {
+    row: OwnRow,
+    /// Our records place it on this day.
+    expected: bool,
+}
+
+fn as_own(rows: Vec<OwnRow>, expected: bool) -> Vec<Own> {
+    let own = rows.into_iter().map(|row| Own { row, expected });
+    own.collect()
+}
+
+/// Where a number stands, or would stand.
+fn place_of(own: &[Own], number: &str) -> Result<usize, usize> {
+    own.binary_search_by(|own| own.row.number.as_str().cmp(number))
 }
 
 /// A compared piece.
@@ -318,8 +328,7 @@ struct Piece {
 }
 
 /// Counts a piece's outcomes and moves the place behind it.
-fn advance(held: &mut Held, piece: &Piece) {
-    let progress = &mut held.progress;
+fn advance(progress: &mut Progress, piece: &Piece) {
     for compared in &piece.outcomes {
         progress.totals.add(progress.kind, compared);
         progress.chain = chained(&progress.chain, progress.kind, compared);

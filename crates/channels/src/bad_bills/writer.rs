@@ -44,6 +44,8 @@ pub struct GoodRow {
     pub product: String,
     /// WeChat Pay's word: `SUCCESS`, `PROCESSING`, `FAIL` or `CHANGE`. Alipay has none.
     pub refund_status: String,
+    /// WeChat Pay's 公众账号ID. Alipay's rows name no app.
+    pub app_id: String,
 }
 
 impl GoodRow {
@@ -61,6 +63,7 @@ impl GoodRow {
             time,
             product: "茶".to_owned(),
             refund_status: String::new(),
+            app_id: WECHAT_APP.to_owned(),
         }
     }
 
@@ -198,8 +201,9 @@ pub(super) fn wechat(rows: impl Iterator<Item = GoodRow>, out: &mut impl Write) 
         let refunded = |minor| yuan(if is_refund { minor } else { 0 });
         let refund_id = format!("50{}", row.transaction_id);
         let text = format!(
-            "`{},`{WECHAT_APP},`{WECHAT_MERCHANT},`0,`,`{},`{},`oUpF8uMuAJO,`NATIVE,`{},`OTHERS,`CNY,`{},`{},`{},`{},`{},`0.00,`{},`{},`{},`,`{},`0.60%,`{},`{},`",
+            "`{},`{},`{WECHAT_MERCHANT},`0,`,`{},`{},`oUpF8uMuAJO,`NATIVE,`{},`OTHERS,`CNY,`{},`{},`{},`{},`{},`0.00,`{},`{},`{},`,`{},`0.60%,`{},`{},`",
             row.time.strftime("%Y-%m-%d %H:%M:%S"),
+            row.app_id,
             row.transaction_id,
             row.channel_order_no,
             if is_refund { "REFUND" } else { "SUCCESS" },

@@ -74,7 +74,7 @@ pub enum Settled {
 /// One record of ours.
 #[expect(
     clippy::struct_excessive_bools,
-    reason = "each is an independent fact, and all of them are looked at together"
+    reason = "each is found out by itself, and any of them may hold with any other"
 )]
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct OwnEntry {

@@ -12,8 +12,8 @@ use super::{kind_number, places};
 use crate::reconcile::books::{AcceptedBill, BillLine, BillRefused, Importing, Sums};
 use crate::store::{Store, StoreError, from_civil, to_civil, to_datetime, to_day};
 
-/// Rows of one INSERT; 13 values each.
-const INSERTED_TOGETHER: usize = 200;
+/// Rows of one INSERT: 13 values and some 190 bytes each.
+const INSERTED_TOGETHER: usize = super::SENT_AT_ONCE / 190;
 /// Rows of one DELETE.
 const DELETED_TOGETHER: u32 = 10_000;
 /// An import that was last heard of before this is over; its rows are taken away.

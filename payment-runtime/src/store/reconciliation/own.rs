@@ -193,8 +193,9 @@ impl Store {
     }
 }
 
-/// Values of one IN list: few texts are prepared, each of a bounded length.
-const NAMED_TOGETHER: usize = 1_000;
+/// Values of one IN list: few texts are prepared, each of a bounded length, and a statement stays
+/// within [`super::SENT_AT_ONCE`].
+const NAMED_TOGETHER: usize = super::SENT_AT_ONCE / 40;
 
 fn own(row: &MySqlRow, kind: Kind) -> Result<OwnRow, StoreError> {
     match kind {

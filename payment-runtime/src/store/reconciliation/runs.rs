@@ -253,7 +253,7 @@ async fn write_progress(
     Ok(())
 }
 
-/// Kind, class, currency, our rows and minor units, the bill's rows and minor units.
+/// Kind, class, currency; rows and minor units of ours, of the bill.
 type WrittenLine = (String, Option<String>, String, u64, String, u64, String);
 
 /// Progress as JSON. Sums are text: they may be larger than a JSON reader's integers.
