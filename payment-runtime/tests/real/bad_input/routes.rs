@@ -55,7 +55,7 @@ fn methods(scene: &Scene) -> Vec<Case> {
 fn paths(scene: &Scene) -> Vec<Case> {
     let payment = format!("/api/payments/{}", scene.paid);
     let mut paths: Vec<String> = [
-        "/",
+        "/index.html",
         "/api",
         "/api/",
         "/api/payment",
