@@ -8,6 +8,8 @@ ALTER TABLE payment_refunds
   ADD COLUMN refunded_day DATE AS (DATE(refunded_at + INTERVAL 8 HOUR)) VIRTUAL COMMENT 'Beijing day of refunded_at',
   ADD KEY idx_refunded_day (payment_channel, refunded_day, channel_refund_no);
 
+ALTER TABLE ledger_entries ADD KEY idx_reference (reference);
+
 CREATE TABLE bills (
   id              BIGINT UNSIGNED NOT NULL AUTO_INCREMENT PRIMARY KEY,
   payment_channel VARCHAR(16)  NOT NULL,

@@ -14,6 +14,86 @@ pub struct Target {
     pub nth: u64,
 }
 
+/// What a channel does wrong with its bills, and how reconciliation is set up against it. Slips in
+/// rows are per cent of the rows.
+#[derive(Clone, Debug)]
+pub struct BillSlips {
+    pub late_percent: u64,
+    pub empty_percent: u64,
+    pub unreadable_percent: u64,
+    pub lost_percent: u64,
+    pub next_day_percent: u64,
+    pub twice_percent: u64,
+    pub amount_percent: u64,
+    pub fee_percent: u64,
+    pub stranger_percent: u64,
+    /// The workers are away from the shop's end until the last morning.
+    pub workers_away: bool,
+    /// Somebody takes a payment's entries out of the ledger.
+    pub ledger_loses: bool,
+    /// The shop is open around midnight.
+    pub around_midnight: bool,
+    /// Two runs at once.
+    pub overlap_percent: u64,
+    pub trial_percent: u64,
+    pub batch_size: u32,
+    pub daily_count: u32,
+}
+
+impl BillSlips {
+    fn of(chance: &mut Chance) -> Self {
+        let mut on = |most: u64| {
+            if chance.percent(40) {
+                0
+            } else {
+                chance.between(1, most)
+            }
+        };
+        let mut slips = Self {
+            late_percent: on(60),
+            empty_percent: on(30),
+            unreadable_percent: on(40),
+            lost_percent: on(12),
+            next_day_percent: on(15),
+            twice_percent: on(12),
+            amount_percent: on(12),
+            fee_percent: on(12),
+            stranger_percent: on(60),
+            workers_away: false,
+            ledger_loses: false,
+            around_midnight: false,
+            overlap_percent: on(60),
+            trial_percent: on(20),
+            batch_size: 1_000,
+            daily_count: 100,
+        };
+        slips.workers_away = chance.percent(40);
+        slips.ledger_loses = chance.percent(30);
+        slips.around_midnight = chance.percent(40);
+        slips.batch_size = *chance.pick(&[1, 2, 3, 1_000]);
+        slips.daily_count = *chance.pick(&[1, 1, 2, 100]);
+        slips
+    }
+
+    /// So that a point that is rarely passed is passed.
+    fn towards(&mut self, site: Site) {
+        match site {
+            Site::RefuseBill => self.unreadable_percent = 60,
+            Site::ForgetTrial => self.trial_percent = 60,
+            Site::Repost => {
+                self.ledger_loses = true;
+                self.daily_count = 100;
+            }
+            Site::BookedFor | Site::TakeStepWithin | Site::CorrectedSince => {
+                self.stranger_percent = 90;
+            }
+            Site::OnOtherBills => self.next_day_percent = 40,
+            Site::UnsettledSince => self.workers_away = true,
+            _ => {}
+        }
+    }
+}
+
 /// How often what happens. Rates are per hundred thousand passes of a point, or per cent.
 #[derive(Clone, Debug)]
 pub struct Profile {
@@ -43,8 +123,13 @@ pub struct Profile {
     pub reopen_late: bool,
     /// Orders that live for a minute and are mostly codes to scan.
     pub short_lived: bool,
+    /// The world goes on until its bills are compared.
+    pub bills: Option<BillSlips>,
     pub target: Option<Target>,
 }
+
+/// Seeds beside those whose promised strike needs it that go on until their bills are compared.
+const BILLS_PERCENT: u64 = 12;
 
 impl Profile {
     /// Nothing ever goes wrong.
@@ -71,6 +156,7 @@ impl Profile {
             decline_percent: 0,
             reopen_late: false,
             short_lived: false,
+            bills: None,
             target: None,
         }
     }
@@ -78,7 +164,9 @@ impl Profile {
     /// The world of a seed.
     pub fn of(seed: u64, chance: &mut Chance) -> Self {
         if chance.percent(10) {
-            return Self::calm();
+            let mut profile = Self::calm();
+            profile.bills = chance.percent(BILLS_PERCENT).then(|| BillSlips::of(chance));
+            return profile;
         }
         let harshness = chance.between(1, 4);
         let mut on = |most: u64| {
@@ -110,6 +198,7 @@ impl Profile {
             decline_percent: on(25),
             reopen_late: false,
             short_lived: false,
+            bills: None,
             target: None,
         };
         let target = target(seed, chance);
@@ -119,6 +208,11 @@ impl Profile {
             // So rare that it has to be brought about.
             profile.reopen_late = true;
             profile.pay_despite_close_percent = 100;
+        }
+        if target.point.site.of_reconciliation() || chance.percent(BILLS_PERCENT) {
+            let mut slips = BillSlips::of(chance);
+            slips.towards(target.point.site);
+            profile.bills = Some(slips);
         }
         profile.target = Some(target);
         profile
@@ -132,7 +226,19 @@ fn target(seed: u64, chance: &mut Chance) -> Target {
     let point = Point::of_index(index / Strike::ALL.len());
     let rare = matches!(
         point.site,
-        Site::Now | Site::Reopen | Site::GiveUpRequest | Site::InsertAttempt
+        Site::Now
+            | Site::Reopen
+            | Site::GiveUpRequest
+            | Site::InsertAttempt
+            | Site::Refund
+            | Site::RefuseBill
+            | Site::ForgetTrial
+            | Site::AcceptedBill
+            | Site::Repost
+            | Site::BookedFor
+            | Site::TakeStepWithin
+            | Site::ChargedTwice
+            | Site::Post
     );
     Target {
         point,

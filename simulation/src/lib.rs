@@ -1,8 +1,8 @@
 //! The whole payment system in one thread and virtual time, with every fault, from one seed.
 //!
-//! Real: the API, the callback receiver, the worker, and everything they decide. Imitated, behind
-//! the runtime's own ports: the database, the cache, the channels with their books and payers, the
-//! network between all of them, the clock and chance.
+//! Real: the API, the callback receiver, the worker, reconciliation, and everything they decide.
+//! Imitated, behind the runtime's own ports: the database, the cache, the channels with their
+//! books, bills and payers, the network between all of them, the clock and chance.
 //!
 //! Guarantees: the same seed gives the same trace, bit by bit; every point at which a process
 //! touches the world outside can be struck by a crash, a cancellation or a fault; what must hold
@@ -17,6 +17,8 @@
     reason = "a test tool: what cannot be is best said loudly"
 )]
 
+pub mod bills;
+pub mod books;
 pub mod cache;
 pub mod chance;
 pub mod channel;
@@ -29,6 +31,7 @@ pub mod logs;
 pub mod mutation;
 pub mod points;
 pub mod process;
+pub mod reconciling;
 pub mod records;
 pub mod run;
 pub mod setting;

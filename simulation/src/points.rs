@@ -38,6 +38,11 @@ macro_rules! sites {
             pub const fn as_str(self) -> &'static str {
                 match self { $(Self::$variant => $name,)* }
             }
+
+            /// Passed by reconciliation alone.
+            pub fn of_reconciliation(self) -> bool {
+                self == Self::BillFetch || self.as_str().starts_with("books.")
+            }
         }
     };
 }
@@ -71,6 +76,32 @@ sites! {
     FinishRequest "records.finish_request",
     GiveUpRequest "records.give_up_request",
     PurgeRequests "records.purge_requests",
+    BeginImport "books.begin_import",
+    AddLines "books.add_lines",
+    AcceptBill "books.accept_bill",
+    RefuseBill "books.refuse_bill",
+    ForgetTrial "books.forget_trial",
+    AcceptedBill "books.accepted_bill",
+    BeginRun "books.begin_run",
+    Lines "books.lines",
+    OwnOfDay "books.own_of_day",
+    OwnByNumber "books.own_by_number",
+    OnOtherBills "books.on_other_bills",
+    ClearingOf "books.clearing_of",
+    ChargedTwice "books.charged_twice",
+    Checkpoint "books.checkpoint",
+    FinishRun "books.finish_run",
+    Healed "books.healed",
+    Unresolved "books.unresolved",
+    TakeStep "books.take_step",
+    TakeStepWithin "books.take_step_within",
+    BookedFor "books.booked_for",
+    Repost "books.repost",
+    CorrectedSince "books.corrected_since",
+    PostedFee "books.posted_fee",
+    Post "books.post",
+    UnsettledSince "books.unsettled_since",
+    BillFetch "channel.bill",
     ChannelCreate "channel.create",
     ChannelQuery "channel.query",
     ChannelClose "channel.close",

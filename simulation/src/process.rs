@@ -23,6 +23,8 @@ pub enum Role {
     Api,
     Callback,
     Worker,
+    /// A job: it runs once.
+    Reconcile,
 }
 
 /// The replicas of every world.
@@ -51,8 +53,7 @@ pub struct Life {
 }
 
 impl Life {
-    pub fn new(world: Arc<World>, replica: usize, number: u64) -> Arc<Self> {
-        let (name, role) = REPLICAS[replica];
+    pub fn new(world: Arc<World>, (name, role): (&'static str, Role), number: u64) -> Arc<Self> {
         let chance = world.chance().fork();
         Arc::new(Self {
             world,
@@ -167,7 +168,7 @@ impl Host for Life {
 /// A replica's ports, put together as the runtime wants them.
 pub fn payments(life: &Arc<Life>) -> Arc<Payments> {
     Arc::new(Payments {
-        config: crate::setting::config(life.world.profile.reopen_late),
+        config: crate::setting::config(&life.world.profile),
         records: Arc::new(crate::records::LivingRecords::new(life.clone())),
         cache: Some(Arc::new(crate::cache::SimCache::new(life.clone()))),
         channels: Arc::new(crate::channel::port::SimChannels::new(life)),
@@ -178,13 +179,13 @@ pub fn payments(life: &Arc<Life>) -> Arc<Payments> {
 
 /// Starts a replica: its router and its work.
 pub fn start(world: &Arc<World>, replica: usize, number: u64) -> Arc<Life> {
-    let life = Life::new(world.clone(), replica, number);
+    let life = Life::new(world.clone(), REPLICAS[replica], number);
     let payments = payments(&life);
     let surface = payment_runtime::http::Surface::new(payments.metrics.clone(), life.clone(), 512);
     let router = match life.role {
         Role::Api => Some(payment_runtime::api::router(payments.clone())),
         Role::Callback => Some(payment_runtime::callback::router(payments.clone())),
-        Role::Worker => None,
+        Role::Worker | Role::Reconcile => None,
     };
     *lock(&life.router) = router.map(|router| surface.wrap(router));
     if life.role == Role::Worker {
@@ -200,6 +201,12 @@ pub fn start(world: &Arc<World>, replica: usize, number: u64) -> Arc<Life> {
 /// Keeps a replica running: whenever it dies it comes back after a while.
 pub async fn keep_running(world: Arc<World>, replica: usize) {
     for number in 0.. {
+        while REPLICAS[replica].1 == Role::Worker && world.workers_are_away.load(Ordering::Relaxed)
+        {
+            let pause = Duration::from_hours(1);
+            let back = world.changed.notified();
+            let _ = tokio::time::timeout(pause, back).await;
+        }
         let life = start(&world, replica, number);
         life.died.cancelled().await;
         world.lives()[replica] = None;

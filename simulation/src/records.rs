@@ -37,49 +37,57 @@ fn trouble(why: &'static str) -> StoreError {
     StoreError::Failed(Box::new(Trouble(why)))
 }
 
+/// One transaction with everything that can go wrong around it.
+pub async fn through<T>(
+    life: &Arc<Life>,
+    site: Site,
+    effect: impl FnOnce(&mut Database) -> Result<T, StoreError> + Send,
+) -> Result<T, StoreError> {
+    let world = &life.world;
+    let rate = world.profile.database_fault_rate;
+    if life.at(Point::before(site), rate).await {
+        let name = site.as_str();
+        world.say(life.name, || {
+            format!("{name}: the database failed, nothing was done")
+        });
+        return Err(trouble("deadlock, or the connection broke"));
+    }
+    let pause = world.chance().millis(0, 3);
+    life.sleep(pause).await;
+    if world.database_is_away() {
+        life.sleep(Duration::from_millis(200)).await;
+        return Err(trouble("no connection"));
+    }
+    let done = {
+        let mut database = world.database();
+        let done = effect(&mut database);
+        let changes = database.take_commits();
+        drop(database);
+        commits::look(world, life, &changes);
+        done
+    };
+    world.changed.notify_waiters();
+    if life.at(Point::after(site), rate).await {
+        let name = site.as_str();
+        world.say(life.name, || {
+            format!("{name}: done, but the answer was lost")
+        });
+        return Err(trouble("the connection broke after the commit"));
+    }
+    done
+}
+
 impl LivingRecords {
     pub const fn new(life: Arc<Life>) -> Self {
         Self { life }
     }
 
-    /// One transaction with everything that can go wrong around it.
     async fn through<T>(
         &self,
         site: Site,
         effect: impl FnOnce(&mut Database) -> Result<T, StoreError> + Send,
     ) -> Result<T, StoreError> {
-        let (life, world) = (&self.life, &self.life.world);
-        let rate = world.profile.database_fault_rate;
-        if life.at(Point::before(site), rate).await {
-            let name = site.as_str();
-            world.say(life.name, || {
-                format!("{name}: the database failed, nothing was done")
-            });
-            return Err(trouble("deadlock, or the connection broke"));
-        }
-        let pause = world.chance().millis(0, 3);
-        life.sleep(pause).await;
-        if world.database_is_away() {
-            life.sleep(Duration::from_millis(200)).await;
-            return Err(trouble("no connection"));
-        }
-        let done = {
-            let mut database = world.database();
-            let done = effect(&mut database);
-            let changes = database.take_commits();
-            drop(database);
-            commits::look(world, life, &changes);
-            done
-        };
-        world.changed.notify_waiters();
-        if life.at(Point::after(site), rate).await {
-            let name = site.as_str();
-            world.say(life.name, || {
-                format!("{name}: done, but the answer was lost")
-            });
-            return Err(trouble("the connection broke after the commit"));
-        }
-        done
+        through(&self.life, site, effect).await
     }
 
     /// An idle look at the queues changes nothing, so a worker's time jumps to the next moment at

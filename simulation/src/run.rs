@@ -4,14 +4,17 @@
 //! no socket, no file, no real clock.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use jiff::Timestamp;
 use payment_core::Guard;
 
 use crate::invariants::{Violation, ending};
 use crate::logs;
 use crate::points::Hits;
 use crate::process::{self, REPLICAS};
+use crate::reconciling;
 use crate::trace::Line;
 use crate::world::{Tally, World};
 
@@ -25,6 +28,7 @@ const CLOCK_ERROR_MAX_MS: u64 = 400_000;
 #[derive(Debug)]
 pub struct Outcome {
     pub seed: u64,
+    pub beginning: Timestamp,
     pub trace_hash: u64,
     pub steps: u64,
     pub violations: Vec<Violation>,
@@ -75,6 +79,7 @@ fn outcome(world: &Arc<World>) -> Outcome {
     let mut trace = world.trace();
     Outcome {
         seed: world.seed,
+        beginning: world.beginning,
         trace_hash: trace.hash(),
         steps: trace.steps(),
         violations,
@@ -94,8 +99,14 @@ async fn live(world: &Arc<World>) {
     crate::client::open(world).await;
     let last_trouble = world.chance().millis(0, 120_000);
     tokio::time::sleep(last_trouble).await;
+    if world.profile.bills.is_some() {
+        reconciling::mornings(world).await;
+    }
     calm_down(world);
     rest(world).await;
+    if world.profile.bills.is_some() {
+        reconciling::last_days(world).await;
+    }
     ending::look(world);
     world.end();
 }
@@ -103,6 +114,8 @@ async fn live(world: &Arc<World>) {
 /// Faults stop; what was broken is mended.
 fn calm_down(world: &World) {
     world.be_quiet();
+    world.workers_are_away.store(false, Ordering::Relaxed);
+    world.changed.notify_waiters();
     world.say("world", || {
         "from here on nothing goes wrong any more".to_owned()
     });
@@ -111,7 +124,7 @@ fn calm_down(world: &World) {
     }
 }
 
-async fn rest(world: &World) {
+pub(crate) async fn rest(world: &World) {
     let mut waited = Duration::ZERO;
     let mut pause = Duration::from_mins(1);
     while waited < BOUND {

@@ -3,6 +3,8 @@
 use contract::RuntimeConfig;
 use payment_runtime::telemetry::Metrics;
 
+use crate::faults::Profile;
+
 thread_local! {
     static REFUNDING: RuntimeConfig = parse("refund");
     static REOPENING: RuntimeConfig = parse("reopen");
@@ -20,18 +22,24 @@ channels:
   wechat: {{baseUrl: 'http://wechat'}}
   alipay: {{gatewayUrl: 'http://alipay/gateway.do'}}
 payment: {{paidAfterClose: {paid_after_close}}}
+reconciliation: {{feeRates: {{wechatPpm: 6000, alipayPpm: 6000}}}}
 "
     );
     RuntimeConfig::parse(&yaml).expect("the simulation's own configuration is valid")
 }
 
-/// `reopen_late`: late money is taken as paid after all, where that is possible.
-pub fn config(reopen_late: bool) -> RuntimeConfig {
-    if reopen_late {
+/// The configuration of a seed's world.
+pub fn config(profile: &Profile) -> RuntimeConfig {
+    let mut config = if profile.reopen_late {
         REOPENING.with(Clone::clone)
     } else {
         REFUNDING.with(Clone::clone)
+    };
+    if let Some(bills) = &profile.bills {
+        config.reconciliation.batch_size = bills.batch_size;
+        config.reconciliation.corrections.daily_count = bills.daily_count;
     }
+    config
 }
 
 /// Metrics decide nothing, so all worlds of a thread share them.

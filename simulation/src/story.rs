@@ -2,16 +2,16 @@
 
 use std::fmt::Write as _;
 
+use jiff::Timestamp;
 use jiff::tz::{Offset, TimeZone};
 
 use crate::run::Outcome;
-use crate::world::BEGINNING;
 
 /// The story of a seed, line by line, with its verdict.
 pub fn tell(outcome: &Outcome) -> String {
     let mut text = String::new();
     for (number, line) in outcome.story.iter().enumerate() {
-        let (time, who, what) = (clock(line.at_ms), &line.who, &line.what);
+        let (time, who, what) = (clock(outcome.beginning, line.at_ms), &line.who, &line.what);
         let _ = writeln!(text, "{:>4}  {time}  {who:<11} {what}", number + 1);
     }
     let _ = writeln!(text, "\ntrace {:016x}", outcome.trace_hash);
@@ -26,13 +26,13 @@ pub fn tell(outcome: &Outcome) -> String {
 }
 
 /// The time of day in Beijing, with the day's number once the first is over.
-fn clock(at_ms: u64) -> String {
+fn clock(beginning: Timestamp, at_ms: u64) -> String {
     let elapsed = std::time::Duration::from_millis(at_ms);
-    let Ok(at) = BEGINNING.checked_add(elapsed) else {
+    let Ok(at) = beginning.checked_add(elapsed) else {
         return String::new();
     };
     let beijing = TimeZone::fixed(Offset::constant(8));
-    let (at, first) = (at.to_zoned(beijing.clone()), BEGINNING.to_zoned(beijing));
+    let (at, first) = (at.to_zoned(beijing.clone()), beginning.to_zoned(beijing));
     let time = at.strftime("%H:%M:%S%.3f");
     match at.date().day() - first.date().day() {
         0 => format!("{time}   "),

@@ -16,14 +16,14 @@ use tokio::time::Instant;
 use crate::chance::Chance;
 use crate::channel::book::Book;
 use crate::database::Database;
-use crate::faults::Profile;
+use crate::faults::{BillSlips, Profile};
 use crate::invariants::Verdict;
 use crate::invariants::answers::Answers;
 use crate::points::{Hits, Point, Strike};
 use crate::process::Life;
 use crate::trace::Trace;
 
-/// When every seed begins: ten in the morning in Beijing.
+/// When most seeds begin: ten in the morning in Beijing.
 pub const BEGINNING: Timestamp = Timestamp::constant(1_767_578_400, 0);
 
 /// What a seed did, for the totals of a sweep.
@@ -38,6 +38,11 @@ pub struct Tally {
     pub answers: u64,
     pub callbacks: u64,
     pub virtual_seconds: u64,
+    /// Bills that were compared to their ends.
+    pub bills: u64,
+    /// Differences that stood at the end, and those that were corrected.
+    pub differences: u64,
+    pub corrected: u64,
     /// Charges that a channel made although it had confirmed the close.
     pub charges_despite_close: u64,
 }
@@ -53,6 +58,9 @@ impl Tally {
         self.answers += other.answers;
         self.callbacks += other.callbacks;
         self.virtual_seconds += other.virtual_seconds;
+        self.bills += other.bills;
+        self.differences += other.differences;
+        self.corrected += other.corrected;
         self.charges_despite_close += other.charges_despite_close;
     }
 }
@@ -61,6 +69,7 @@ impl Tally {
 pub struct World {
     pub seed: u64,
     pub profile: Profile,
+    pub beginning: Timestamp,
     began: Instant,
     chance: Mutex<Chance>,
     database: Mutex<Database>,
@@ -75,6 +84,8 @@ pub struct World {
     /// Something was written: whoever waits for work looks again.
     pub changed: Notify,
     quiet: AtomicBool,
+    /// No worker runs.
+    pub workers_are_away: AtomicBool,
     target_passes: AtomicU64,
     database_back_at_ms: AtomicU64,
     /// Deliveries, payers, clients and restarts that are still under way.
@@ -90,9 +101,17 @@ impl World {
     pub fn new(seed: u64, with_story: bool) -> Arc<Self> {
         let mut chance = Chance::new(seed ^ 0xA5A5_0000_5A5A_FFFF);
         let profile = Profile::of(seed, &mut chance);
+        let around_midnight = |bills: &BillSlips| bills.around_midnight;
+        let beginning = if profile.bills.as_ref().is_some_and(around_midnight) {
+            // Half an hour to two minutes before it.
+            BEGINNING + Duration::from_mins(13 * 60 + chance.between(30, 58))
+        } else {
+            BEGINNING
+        };
         Arc::new(Self {
             seed,
             profile,
+            beginning,
             began: Instant::now(),
             chance: Mutex::new(chance),
             database: Mutex::default(),
@@ -106,6 +125,7 @@ impl World {
             lives: Mutex::default(),
             changed: Notify::new(),
             quiet: AtomicBool::new(false),
+            workers_are_away: AtomicBool::new(false),
             target_passes: AtomicU64::new(0),
             database_back_at_ms: AtomicU64::new(0),
             under_way: AtomicU64::new(0),
@@ -125,12 +145,14 @@ impl World {
 
     pub fn at(&self, elapsed_ms: u64) -> Timestamp {
         let elapsed = Duration::from_millis(elapsed_ms);
-        BEGINNING.checked_add(elapsed).unwrap_or(Timestamp::MAX)
+        self.beginning
+            .checked_add(elapsed)
+            .unwrap_or(Timestamp::MAX)
     }
 
     /// Where a moment lies on the world's clock; moments before the beginning are the beginning.
     pub fn ms_of(&self, at: Timestamp) -> u64 {
-        let ms = at.as_millisecond() - BEGINNING.as_millisecond();
+        let ms = at.as_millisecond() - self.beginning.as_millisecond();
         u64::try_from(ms).unwrap_or_default()
     }
 

@@ -7,7 +7,7 @@ use simulation::{mutation, sweep};
 /// Seeds of a sweep: enough that every strike meets every point several times.
 const SEEDS: u64 = 2_000;
 /// A guard must be missed within so many.
-const SEEDS_PER_GUARD: u64 = 500;
+const SEEDS_PER_GUARD: u64 = 1_000;
 
 /// Seeds that once showed a bug of the runtime, each with the bug. Every bug becomes one: the seed
 /// stays here for good, whatever the sweep covers. When the worlds themselves change, a seed is
@@ -20,6 +20,14 @@ const PINNED: &[(u64, &str)] = &[
     (
         65110,
         "an order that closed by itself before our close counted as closed without proof",
+    ),
+    (
+        1403,
+        "two days of a channel were corrected at once, and each took the last of one budget",
+    ),
+    (
+        553,
+        "money that was booked to suspense said that the budget had not allowed it",
     ),
 ];
 

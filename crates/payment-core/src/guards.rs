@@ -41,10 +41,16 @@ pub enum Guard {
     AnswerIsStored,
     /// What is unknown is asked about until it is known.
     UnknownIsAsked,
+    /// A bill whose end is missing or wrong counts for nothing, not for what could be read of it.
+    BillCountsWhole,
+    /// A difference is corrected on the channel's fresh word, never on silence.
+    CorrectionNeedsFreshEvidence,
+    /// What is booked for a difference is booked once, however often it is looked at.
+    CorrectionOnce,
 }
 
 impl Guard {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 19] = [
         Self::OnePaymentPerOrder,
         Self::NoAnswerIsUnknown,
         Self::DeclineProvesOneCall,
@@ -61,6 +67,9 @@ impl Guard {
         Self::OneRequestPerKey,
         Self::AnswerIsStored,
         Self::UnknownIsAsked,
+        Self::BillCountsWhole,
+        Self::CorrectionNeedsFreshEvidence,
+        Self::CorrectionOnce,
     ];
 }
 

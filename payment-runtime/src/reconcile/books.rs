@@ -14,7 +14,7 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use payment_core::ledger::Account;
 use payment_core::reconciliation::{AtChannel, DifferenceClass, Kind, Settled, Totals};
-use payment_core::{ChannelKind, Money};
+use payment_core::{ChannelKind, Money, PaymentState, RefundState};
 use serde::{Deserialize, Serialize};
 
 use super::notify::Head;
@@ -161,6 +161,27 @@ pub struct OwnRow {
     pub clearing_minor: i64,
 }
 
+/// How far a payment in this state has come, as a comparison sees it.
+pub fn settled_payment(status: PaymentState) -> Settled {
+    match status {
+        _ if status.was_charged() => Settled::Yes,
+        PaymentState::Failed | PaymentState::Closed => Settled::Never,
+        _ => Settled::NotYet,
+    }
+}
+
+/// How far a refund in this state has come, as a comparison sees it.
+pub const fn settled_refund(status: RefundState) -> Settled {
+    match status {
+        RefundState::Succeeded => Settled::Yes,
+        RefundState::Failed | RefundState::Reversed => Settled::Never,
+        RefundState::Created
+        | RefundState::Submitting
+        | RefundState::Pending
+        | RefundState::Unknown => Settled::NotYet,
+    }
+}
+
 /// A difference as a comparison found it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct NewDifference {
@@ -295,6 +316,15 @@ pub struct Step {
     pub assignee: Option<String>,
     pub action: NewAction,
     pub entries: Vec<NewEntry>,
+}
+
+/// What the automatic corrections of one channel may come to together since a moment.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Allowance {
+    pub since: Timestamp,
+    pub count: u64,
+    /// Minor units.
+    pub minor: i64,
 }
 
 /// An amount that stands between two accounts.
@@ -435,7 +465,8 @@ pub trait Books: Send + Sync {
         now: Timestamp,
     ) -> Result<bool, StoreError>;
 
-    /// Unresolved differences of the day that the run no longer found.
+    /// Unresolved differences of the day that earlier runs found, and neither this nor a later
+    /// one.
     async fn healed(
         &self,
         bill: &AcceptedBill,
@@ -460,6 +491,14 @@ pub trait Books: Send + Sync {
     /// Does what the step says, all of it or nothing. `false`: the difference stands elsewhere
     /// by now, or the step was taken before.
     async fn take_step(&self, step: &Step) -> Result<bool, StoreError>;
+
+    /// [`Books::take_step`] for a step that moves money. `false` too if that would be more than is
+    /// allowed, counted so that runs at once share one allowance.
+    async fn take_step_within(
+        &self,
+        step: &Step,
+        allowance: &Allowance,
+    ) -> Result<bool, StoreError>;
 
     /// What is booked for a difference: pairs of accounts (debit, credit) with what is left
     /// between them once entries that took others back are set off.

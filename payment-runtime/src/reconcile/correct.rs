@@ -10,14 +10,16 @@
 use channels::{OrderState, OrderStatus, Outcome, RefundState as AtChannel, RefundStatus};
 use futures::stream::{self, StreamExt as _};
 use jiff::civil::Date;
+use payment_core::guards::holds;
 use payment_core::ledger::{Account, Cause};
 use payment_core::reconciliation::{
-    Budget, Case, Correction, DifferenceClass, Kind, RULES, Said, Settings, decide_correction,
+    Budget, Case, Correction, DifferenceClass, Kind, RULES, Said, Settings, Unprovable,
+    decide_correction,
 };
-use payment_core::{ChannelKind, Money, Source};
+use payment_core::{ChannelKind, Guard, Money, Source};
 use serde_json::{Value, json};
 
-use super::books::{AcceptedBill, DifferenceRecord, DifferenceState, NewAction, Step};
+use super::books::{AcceptedBill, Allowance, DifferenceRecord, DifferenceState, NewAction, Step};
 use super::{Reconciler, RunError};
 use crate::clock;
 use crate::records::{NewEntry, RefundOrigin, SYSTEM};
@@ -173,6 +175,12 @@ impl Reconciler {
         };
         let left = self.budget(difference.channel).await?;
         let decision = decide_correction(case, answer.said, rules, left);
+        if decision == Correction::Person(Unprovable::Capped)
+            && !self.books.booked_for(difference.id).await?.is_empty()
+        {
+            // What is booked already costs nothing more, and says why it stays.
+            return Ok(false);
+        }
         let done = match decision {
             Correction::Believe => self.believe(difference, answer).await?,
             Correction::RefundLater => self.refund_later(difference, answer).await?,
@@ -196,13 +204,21 @@ impl Reconciler {
     }
 
     async fn budget(&self, channel: ChannelKind) -> Result<Budget, RunError> {
-        let since = clock::beginning_of(clock::bill_day(self.now()));
-        let (count, minor) = self.books.corrected_since(channel, since).await?;
-        let allowed = &self.settings().corrections;
+        let allowed = self.allowance();
+        let (count, minor) = self.books.corrected_since(channel, allowed.since).await?;
         Ok(Budget {
-            count: u64::from(allowed.daily_count).saturating_sub(count),
-            minor: allowed.daily_amount_minor.saturating_sub(minor),
+            count: allowed.count.saturating_sub(count),
+            minor: allowed.minor.saturating_sub(minor),
         })
+    }
+
+    fn allowance(&self) -> Allowance {
+        let allowed = &self.settings().corrections;
+        Allowance {
+            since: clock::beginning_of(clock::bill_day(self.now())),
+            count: u64::from(allowed.daily_count),
+            minor: allowed.daily_amount_minor,
+        }
     }
 
     /// Drives our record to what bill and channel both say.
@@ -211,8 +227,10 @@ impl Reconciler {
         difference: &DifferenceRecord,
         answer: &Answer,
     ) -> Result<bool, RunError> {
-        self.announce(difference, Correction::Believe, answer)
-            .await?;
+        let allowed = self.announce(difference, Correction::Believe, answer);
+        if !allowed.await? {
+            return Ok(false);
+        }
         let moved = match difference.kind {
             Kind::Payment => self.believe_charge(difference, answer).await?,
             Kind::Refund => self.believe_refund(difference, answer).await?,
@@ -285,8 +303,10 @@ impl Reconciler {
         let Some(later) = charged.pop().filter(|_| !charged.is_empty()) else {
             return Ok(false);
         };
-        self.announce(difference, Correction::RefundLater, answer)
-            .await?;
+        let allowed = self.announce(difference, Correction::RefundLater, answer);
+        if !allowed.await? {
+            return Ok(false);
+        }
         let rest = later.amount.minor - later.reserved.minor;
         let refund_no = format!("duplicate-{}", difference.id);
         let request = RefundRequest {
@@ -306,8 +326,10 @@ impl Reconciler {
             return Ok(false);
         };
         let nothing = Answer::not_asked();
-        self.announce(difference, Correction::Repost, &nothing)
-            .await?;
+        let allowed = self.announce(difference, Correction::Repost, &nothing);
+        if !allowed.await? {
+            return Ok(false);
+        }
         self.books.repost(payment_no, self.now()).await?;
         self.resolved(difference, "reposted", "the ledger has what it lacked")
             .await
@@ -320,7 +342,8 @@ impl Reconciler {
         decision: Correction,
         answer: &Answer,
     ) -> Result<bool, RunError> {
-        if !self.books.booked_for(difference.id).await?.is_empty() {
+        let booked = self.books.booked_for(difference.id).await?;
+        if !booked.is_empty() && holds(Guard::CorrectionOnce) {
             return Ok(false);
         }
         let Some(amount) = difference.amount() else {
@@ -355,7 +378,8 @@ impl Reconciler {
             action,
             entries: vec![entry],
         };
-        Ok(self.books.take_step(&step).await?)
+        let allowance = self.allowance();
+        Ok(self.books.take_step_within(&step, &allowance).await?)
     }
 
     /// Writes down why a difference stays, once.
@@ -392,13 +416,13 @@ impl Reconciler {
         Ok(())
     }
 
-    /// Says on the trail what is about to be done.
+    /// Says on the trail what is about to be done. `false`: it may not be done any more.
     async fn announce(
         &self,
         difference: &DifferenceRecord,
         decision: Correction,
         answer: &Answer,
-    ) -> Result<(), RunError> {
+    ) -> Result<bool, RunError> {
         let name = decision.as_str();
         let step = Step {
             id: difference.id,
@@ -410,8 +434,8 @@ impl Reconciler {
             action: self.action(difference, "correcting", name, answer, difference.amount()),
             entries: Vec::new(),
         };
-        self.books.take_step(&step).await?;
-        Ok(())
+        let allowance = self.allowance();
+        Ok(self.books.take_step_within(&step, &allowance).await?)
     }
 
     async fn resolved(
@@ -487,7 +511,12 @@ impl Reconciler {
         credit: Account,
         amount: Money,
     ) -> NewEntry {
-        let (id, stand) = (difference.id, difference.changed_at.as_millisecond());
+        let id = difference.id;
+        let stand = if holds(Guard::CorrectionOnce) {
+            difference.changed_at.as_millisecond()
+        } else {
+            self.now().as_millisecond()
+        };
         NewEntry {
             entry_key: format!("difference:{id}:{name}:{stand}:{debit}"),
             payment_no: None,

@@ -18,6 +18,11 @@ const PER_FEN: i64 = 1_000;
 impl Reconciler {
     pub(super) async fn post_fee(&self, bill: &AcceptedBill) -> Result<(), RunError> {
         let posted = self.books.posted_fee(bill.channel, bill.day).await?;
+        // Asked after the sum: a bill that was replaced before the sum was read posts nothing.
+        let stands = self.books.accepted_bill(bill.channel, bill.day).await?;
+        if stands.is_none_or(|stands| stands.id != bill.id) {
+            return Ok(());
+        }
         let missing = in_fen(bill.fee_1e5) - posted;
         if missing == 0 {
             return Ok(());
@@ -30,7 +35,8 @@ impl Reconciler {
             (clearing, fees)
         };
         let entry = NewEntry {
-            entry_key: format!("fee:{}:{}:{}", bill.channel, bill.day, bill.id),
+            // What it was reckoned from is part of the key: reckoned anew, it is another entry.
+            entry_key: format!("fee:{}:{}:{}:{posted}", bill.channel, bill.day, bill.id),
             payment_no: None,
             refund_no: None,
             channel: bill.channel,

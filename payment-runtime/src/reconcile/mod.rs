@@ -161,8 +161,13 @@ impl Reconciler {
         &self.payments.config.reconciliation
     }
 
-    /// Does what the plan says. A bill that fails does not keep the others from being compared.
-    pub async fn run(&self, plan: &Plan) -> Result<RunResult, StoreError> {
+    /// Does what the plan says, telling `told` about each bill as soon as it is dealt with. A bill
+    /// that fails does not keep the others from being compared.
+    pub async fn run(
+        &self,
+        plan: &Plan,
+        told: &(dyn Fn(Date, ChannelKind, &DayResult) + Sync),
+    ) -> Result<RunResult, StoreError> {
         let asked_today = if plan.today && !plan.dry_run {
             self.ask_about_today(&plan.channels).await?
         } else {
@@ -191,7 +196,7 @@ impl Reconciler {
                 {
                     self.tell_of_refusal(channel, day, refused).await;
                 }
-                tell::day(day, channel, &result);
+                told(day, channel, &result);
                 (day, channel, result)
             })
             .buffered(at_once)
@@ -245,7 +250,7 @@ pub async fn run(parts: &Parts, plan: &Plan) -> anyhow::Result<RunSummary> {
 async fn run_and_sum_up(parts: &Parts, plan: &Plan) -> anyhow::Result<RunSummary> {
     let reconciler = Reconciler::new(parts);
     tell::head();
-    let result = reconciler.run(plan).await?;
+    let result = reconciler.run(plan, &tell::day).await?;
     let violations = if plan.dry_run {
         0
     } else {

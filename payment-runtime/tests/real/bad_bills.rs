@@ -45,7 +45,7 @@ async fn import(system: &System, bill: OneBill) -> DayResult {
         channels: vec![kind],
         ..Plan::day(&system.parts.payments, day)
     };
-    let mut result = reconciler.run(&plan).await.unwrap();
+    let mut result = reconciler.run(&plan, &|_, _, _| {}).await.unwrap();
     result.days.remove(0).2
 }
 

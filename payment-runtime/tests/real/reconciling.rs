@@ -78,7 +78,9 @@ async fn every_seeded_difference_is_found_and_heals_when_the_bill_does() {
             system.fault(fault, channel).await;
         }
         let summary = reconcile::run(&system.parts, &plan).await.unwrap();
-        assert_eq!(summary.open_differences, 2, "{fault}");
+        // Around midnight in Beijing a missing row may still turn up, and waits.
+        let listed = summary.open_differences + summary.waiting_differences;
+        assert_eq!(listed, 2, "{fault}");
         let open = unresolved(&system).await;
         assert!(
             open.iter()

@@ -108,8 +108,8 @@ fn show_totals(report: &Report) {
     let (tally, seconds) = (&report.tally, report.took.as_secs());
     println!(
         "{} seeds in {seconds} s ({} a second): {} payments, {} charges ({} despite a confirmed \
-         close), {} refunds, {} answers, {} callbacks, {} crashes, {} lost tasks, {} faults, {} \
-         days of virtual time",
+         close), {} refunds, {} answers, {} callbacks, {} bills compared, {} differences listed, \
+         {} corrected, {} crashes, {} lost tasks, {} faults, {} days of virtual time",
         report.seeds,
         report.rate(),
         tally.payments,
@@ -118,6 +118,9 @@ fn show_totals(report: &Report) {
         tally.refunds,
         tally.answers,
         tally.callbacks,
+        tally.bills,
+        tally.differences,
+        tally.corrected,
         tally.crashes,
         tally.cancels,
         tally.faults,
@@ -158,7 +161,7 @@ fn tell(seed: u64, without: Option<&str>) -> bool {
 fn guards(arguments: &Seeds) -> bool {
     let mut all = true;
     for guard in Guard::ALL {
-        let (first, count) = (arguments.first_seed, arguments.count.min(500));
+        let (first, count) = (arguments.first_seed, arguments.count.min(1_000));
         let noticed = mutation::without(guard, first, count, threads(arguments));
         let name = format!("{guard:?}");
         if let Some(by) = noticed.by {

@@ -97,16 +97,20 @@ pub struct Changed;
 pub struct Book {
     kind: ChannelKind,
     orders: BTreeMap<String, BookOrder>,
+    pub(super) strangers: BTreeMap<String, Charge>,
+    pub(super) bills: super::bills::Bills,
     last_number: u64,
     /// Numbers that came with other parameters than before.
     pub changed_repeats: Vec<String>,
 }
 
 impl Book {
-    pub const fn new(kind: ChannelKind) -> Self {
+    pub fn new(kind: ChannelKind) -> Self {
         Self {
             kind,
             orders: BTreeMap::new(),
+            strangers: BTreeMap::new(),
+            bills: super::bills::Bills::default(),
             last_number: 0,
             changed_repeats: Vec::new(),
         }
@@ -120,7 +124,11 @@ impl Book {
         self.orders.iter()
     }
 
-    fn next_number(&mut self) -> String {
+    pub const fn kind(&self) -> ChannelKind {
+        self.kind
+    }
+
+    pub(super) fn next_number(&mut self) -> String {
         self.last_number += 1;
         let prefix = match self.kind {
             ChannelKind::Wechat => "4200",
@@ -193,6 +201,9 @@ impl Book {
     /// Where an order stands, as far as the channel shows it yet.
     pub fn query(&mut self, number: &str, now: Timestamp, now_ms: u64) -> OrderStatus {
         let kind = self.kind;
+        if let Some(charge) = self.strangers.get(number) {
+            return status(OrderState::Paid, Some(charge));
+        }
         let Some(order) = self.orders.get_mut(number) else {
             return status(OrderState::NotFound, None);
         };

@@ -4,6 +4,7 @@
 //! paid order is refused, a refund never exceeds its charge), except where a seed lets it break
 //! one, and then the book says so. No code of crate `channels` runs here, only its types.
 
+pub mod bills;
 pub mod book;
 pub mod delivery;
 pub mod notices;

@@ -5,6 +5,7 @@
 //! here decides about money: the pure functions of `payment_runtime::records` do, as they do for
 //! MySQL. A test compares this database with the real one, operation by operation.
 
+mod books;
 mod inbox;
 mod ledger;
 mod payments;
@@ -20,6 +21,7 @@ use payment_runtime::records::{
     Event, NewEntry, NewEvent, NewInboxEntry, PaymentRecord, RefundRecord, RequestKey,
 };
 
+pub use books::{BillState, Done, KeptBill, KeptDifference, KeptRun};
 pub use inbox::Kept;
 pub use requests::Request;
 
@@ -59,12 +61,14 @@ pub struct Database {
     events: Vec<Event>,
     events_of: BTreeMap<String, Vec<usize>>,
     entries: Vec<NewEntry>,
-    entry_keys: BTreeSet<String>,
+    entry_keys: BTreeMap<String, usize>,
     entries_of: BTreeMap<String, Vec<usize>>,
+    lost: BTreeSet<String>,
     inbox: BTreeMap<u64, Kept>,
     inbox_keys: BTreeSet<(ChannelKind, String, String, i64)>,
     requests: BTreeMap<RequestKey, Request>,
     remembered: BTreeSet<String>,
+    books: books::Tables,
     commits: Vec<Commit>,
 }
 

@@ -36,6 +36,7 @@ pub fn look(world: &World) {
         }
     }
     charged_once(world);
+    ledger::orders_are_paid(world);
     ledger::at_rest(world);
 }
 

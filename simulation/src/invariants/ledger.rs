@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 use payment_core::{ChannelKind, PaymentState};
 use payment_runtime::records::{NewEntry, PaymentRecord};
 
+use super::reconciling;
 use crate::world::World;
 
 /// Minor units by account and currency.
@@ -25,7 +26,9 @@ pub(super) fn entry(world: &World, entry: &NewEntry) {
             world.broken("IL", || format!("{currency} sums to {sum}"));
         }
     }
-    let number = entry.payment_no.as_deref().unwrap_or_default();
+    let Some(number) = entry.payment_no.as_deref() else {
+        return;
+    };
     let payment = world.database().payment(number);
     match payment {
         Some(payment) => of_payment(world, &payment),
@@ -35,6 +38,9 @@ pub(super) fn entry(world: &World, entry: &NewEntry) {
 
 /// The entries of a payment fold to what its record says.
 pub(super) fn of_payment(world: &World, payment: &PaymentRecord) {
+    if world.database().has_lost(&payment.payment_no) {
+        return;
+    }
     let mut seen = fold(world.database().entries_of(&payment.payment_no));
     seen.retain(|_, minor| *minor != 0);
     let expected = expected(payment);
@@ -105,9 +111,43 @@ pub(super) fn at_rest(world: &World) {
             of(format!("clearing:{kind}")),
             of(format!("suspense:{kind}")),
         );
-        if clearing != held || suspense != 0 {
+        let (fees, nobodys) = reconciling::kept_and_nobodys(world, kind);
+        let held = held + nobodys - fees;
+        if clearing != held || suspense != -nobodys {
             world.broken("IL", || {
-                format!("{kind} holds {held}; the ledger says {clearing}, and {suspense} of nobody")
+                format!(
+                    "{kind} holds {held} after {fees} of fees, {nobodys} of it nobody's; \
+                     the ledger says {clearing}, and {suspense}"
+                )
+            });
+        }
+    }
+}
+
+/// An order is paid by exactly the payment that was charged and not given up; what the merchant
+/// is owed for it is that payment's amount.
+pub(super) fn orders_are_paid(world: &World) {
+    let payments: Vec<PaymentRecord> = {
+        let database = world.database();
+        let rows = database.all_payments();
+        rows.map(|row| row.record.clone()).collect()
+    };
+    let mut orders: BTreeMap<&str, (Vec<&PaymentRecord>, i64)> = BTreeMap::new();
+    for payment in &payments {
+        let (paying, owed) = orders.entry(&payment.order_id).or_default();
+        let shown = fold(world.database().entries_of(&payment.payment_no));
+        let merchant = shown.iter().filter(|((name, _), _)| name == "merchant");
+        *owed -= merchant.map(|(_, minor)| minor).sum::<i64>();
+        if payment.status.was_charged() && !payment.given_up {
+            paying.push(payment);
+        }
+    }
+    for (order, (paying, owed)) in orders {
+        let due: i64 = paying.iter().map(|payment| payment.amount.minor).sum();
+        let times = paying.len();
+        if times > 1 || owed != due {
+            world.broken("IO", || {
+                format!("{order} is paid {times} times, {due}, and the ledger owes {owed} for it")
             });
         }
     }

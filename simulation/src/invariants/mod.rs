@@ -8,9 +8,10 @@ pub mod commits;
 pub mod ending;
 mod ledger;
 pub mod moves;
+pub mod reconciling;
 
 /// Every invariant.
-pub const INVARIANTS: [(&str, &str); 19] = [
+pub const INVARIANTS: [(&str, &str); 24] = [
     (
         "I1",
         "an order is charged at most once, except where its channel had confirmed the close",
@@ -69,15 +70,32 @@ pub const INVARIANTS: [(&str, &str); 19] = [
     ),
     ("I15", "one order and attempt is one payment"),
     ("IA", "a callback that was acknowledged is in the inbox"),
+    (
+        "IB",
+        "every slip of a bill that has not healed is listed under its class, and nothing else is",
+    ),
     ("IC", "only genuine callbacks are acknowledged"),
+    (
+        "IE",
+        "a correction rests on the channel's fresh word, happens once, and keeps within its budget",
+    ),
+    (
+        "II",
+        "comparing the same days once more changes nothing: same results, no entry, no trail",
+    ),
     (
         "IL",
         "the ledger sums to zero at every commit, folds to each payment, and ends as the channels' books",
     ),
     (
+        "IO",
+        "an order is paid by one payment that was not given up, and so says the ledger",
+    ),
+    (
         "IR",
         "a number at a channel never comes again with other contents",
     ),
+    ("IW", "a bill counts whole or not at all"),
 ];
 
 /// An invariant that did not hold.

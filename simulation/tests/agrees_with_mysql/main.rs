@@ -9,6 +9,7 @@
 mod looking;
 mod operations;
 mod pair;
+mod reconciling;
 mod server;
 
 use operations::operate;

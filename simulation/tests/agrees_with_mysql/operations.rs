@@ -12,10 +12,11 @@ use super::looking::{callbacks, look, requests};
 use super::pair::{
     Compared, Pair, cny, compared, fate, plain_payment, plain_payments, plain_refund, plain_refunds,
 };
+use super::reconciling::reconcile;
 
 /// One random operation on both.
 pub(crate) async fn operate(pair: &mut Pair) -> Compared {
-    match pair.chance.below(30) {
+    match pair.chance.below(40) {
         0..4 => insert(pair).await,
         4..6 => insert_attempt(pair).await,
         6..12 => apply(pair).await,
@@ -25,6 +26,7 @@ pub(crate) async fn operate(pair: &mut Pair) -> Compared {
         19..22 => apply_refund(pair).await,
         22..25 => callbacks(pair).await,
         25..28 => requests(pair).await,
+        28..38 => reconcile(pair).await,
         _ => look(pair).await,
     }
 }

@@ -8,6 +8,7 @@
 
 use super::{DifferenceClass, Kind};
 use crate::Money;
+use crate::guards::{Guard, holds};
 
 /// Names this table; every correction is recorded with it. Change it with the table.
 pub const RULES: &str = "corrections-1";
@@ -148,6 +149,11 @@ impl Correction {
 
 /// Decides about one difference, given what the channel says now.
 pub fn decide_correction(case: Case, said: Said, settings: Settings, left: Budget) -> Correction {
+    let said = if said == Said::Nothing && !holds(Guard::CorrectionNeedsFreshEvidence) {
+        as_if_confirmed(case)
+    } else {
+        said
+    };
     let wanted = wanted(case, said, settings);
     if !wanted.moves_money() {
         return wanted;
@@ -160,6 +166,15 @@ pub fn decide_correction(case: Case, said: Said, settings: Settings, left: Budge
         wanted
     } else {
         Correction::Person(Unprovable::Capped)
+    }
+}
+
+/// What the channel would have to say for the bill to be right.
+fn as_if_confirmed(case: Case) -> Said {
+    match (case.kind, case.bill.or(case.ours)) {
+        (_, None) => Said::Nothing,
+        (Kind::Payment, Some(amount)) => Said::Charged(amount),
+        (Kind::Refund, amount) => Said::GivenBack(amount),
     }
 }
 

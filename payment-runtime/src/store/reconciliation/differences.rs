@@ -9,7 +9,8 @@ use sqlx::mysql::MySqlRow;
 use sqlx::{MySqlConnection, Row as _};
 
 use crate::reconcile::books::{
-    AcceptedBill, Action, Booked, DifferenceRecord, DifferenceState, NewAction, NewDifference, Step,
+    AcceptedBill, Action, Allowance, Booked, DifferenceRecord, DifferenceState, NewAction,
+    NewDifference, Step,
 };
 use crate::records::Entry;
 use crate::store::rows::{channel, named, unreadable};
@@ -30,7 +31,7 @@ impl Store {
     ) -> Result<Vec<DifferenceRecord>, StoreError> {
         let rows = sqlx::query(
             "SELECT * FROM reconciliation_differences WHERE payment_channel = ? AND bill_day = ? \
-             AND last_run_id <> ? AND state <> 'resolved' ORDER BY id LIMIT ?",
+             AND last_run_id < ? AND state <> 'resolved' ORDER BY id LIMIT ?",
         )
         .bind(bill.channel.as_str())
         .bind(to_day(bill.day))
@@ -84,11 +85,25 @@ impl Store {
     }
 
     pub(super) async fn step(&self, step: &Step) -> Result<bool, StoreError> {
-        Ok(retried(|| self.try_step(step)).await?)
+        Ok(retried(|| self.try_step(step, None)).await?)
     }
 
-    async fn try_step(&self, step: &Step) -> Result<bool, Failure> {
+    pub(super) async fn step_within(
+        &self,
+        step: &Step,
+        allowance: &Allowance,
+    ) -> Result<bool, StoreError> {
+        Ok(retried(|| self.try_step(step, Some(allowance))).await?)
+    }
+
+    async fn try_step(&self, step: &Step, allowance: Option<&Allowance>) -> Result<bool, Failure> {
         let mut tx = self.begin().await?;
+        if let Some(allowance) = allowance
+            && !is_allowed(&mut tx, step, allowance).await?
+        {
+            tx.rollback().await?;
+            return Ok(false);
+        }
         let row = sqlx::query(
             "SELECT state, payment_channel FROM reconciliation_differences WHERE id = ? FOR UPDATE",
         )
@@ -117,9 +132,9 @@ impl Store {
             "SELECT LEAST(debit_account, credit_account) AS first, \
              GREATEST(debit_account, credit_account) AS second, currency, \
              CAST(SUM(IF(debit_account < credit_account, amount, -amount)) AS SIGNED) AS minor \
-             FROM ledger_entries WHERE entry_key LIKE ? GROUP BY first, second, currency",
+             FROM ledger_entries WHERE reference = ? GROUP BY first, second, currency",
         )
-        .bind(entry_keys(id))
+        .bind(reference_of(id))
         .fetch_all(&self.pool)
         .await?;
         let booked: Vec<Option<Booked>> = rows.iter().map(read_booked).collect::<Result<_, _>>()?;
@@ -135,9 +150,9 @@ impl Store {
         let rows = sqlx::query(concat!(
             "SELECT ",
             ledger::entry_columns!(),
-            " FROM ledger_entries e WHERE e.entry_key LIKE ? ORDER BY e.id LIMIT ?"
+            " FROM ledger_entries e WHERE e.reference = ? ORDER BY e.id LIMIT ?"
         ))
-        .bind(entry_keys(id))
+        .bind(reference_of(id))
         .bind(limit)
         .fetch_all(&self.pool)
         .await?;
@@ -184,9 +199,9 @@ impl Store {
     }
 }
 
-/// The keys of a difference's entries all begin alike, and keys are what the ledger is indexed by.
-fn entry_keys(id: u64) -> String {
-    format!("difference:{id}:%")
+/// What every entry that was made for a difference refers to.
+fn reference_of(id: u64) -> String {
+    format!("difference:{id}")
 }
 
 /// Adds a difference, or what another run says about it. One that was resolved stays so if a
@@ -221,6 +236,7 @@ pub(super) async fn upsert_difference(
          payment_no = VALUES(payment_no), refund_no = VALUES(refund_no), \
          transaction_id = VALUES(transaction_id), our_status = VALUES(our_status), \
          our_minor = VALUES(our_minor), bill_minor = VALUES(bill_minor), \
+         currency = VALUES(currency), bill_currency = VALUES(bill_currency), \
          fee_1e5 = VALUES(fee_1e5), at = VALUES(at), at_the_edge = VALUES(at_the_edge), \
          last_run_id = VALUES(last_run_id)",
     )
@@ -250,6 +266,49 @@ pub(super) async fn upsert_difference(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Whether the step's money is within what its channel is allowed. Until the transaction's end no
+/// other one of the channel is counted: the row of its first day stands for all of them.
+async fn is_allowed(
+    connection: &mut MySqlConnection,
+    step: &Step,
+    allowance: &Allowance,
+) -> Result<bool, Failure> {
+    let Some(moved) = step.action.moved else {
+        return Ok(true);
+    };
+    let row = sqlx::query("SELECT payment_channel FROM reconciliation_differences WHERE id = ?")
+        .bind(step.id)
+        .fetch_optional(&mut *connection)
+        .await?;
+    let Some(row) = row else { return Ok(false) };
+    let channel = channel(&row)?;
+    sqlx::query(
+        "SELECT bill_day FROM reconciliation_days WHERE payment_channel = ? \
+         ORDER BY bill_day LIMIT 1 FOR UPDATE",
+    )
+    .bind(channel.as_str())
+    .fetch_optional(&mut *connection)
+    .await?;
+    // What this step itself counted before a crash is counted already.
+    let row = sqlx::query(
+        "SELECT COUNT(*) AS n, CAST(COALESCE(SUM(moved_minor), 0) AS SIGNED) AS minor, \
+         CAST(COALESCE(SUM(difference_id = ? AND action_key = ?), 0) AS SIGNED) AS own \
+         FROM reconciliation_actions WHERE payment_channel = ? AND at >= ? \
+         AND actor = 'system' AND moved_minor IS NOT NULL",
+    )
+    .bind(step.id)
+    .bind(&step.action.key)
+    .bind(channel.as_str())
+    .bind(to_datetime(allowance.since))
+    .fetch_one(&mut *connection)
+    .await?;
+    let (count, minor): (i64, i64) = (row.try_get("n")?, row.try_get("minor")?);
+    let counted: i64 = row.try_get("own")?;
+    let left = allowance.minor.saturating_sub(minor);
+    let room = u64::try_from(count).unwrap_or(u64::MAX) < allowance.count && moved.minor <= left;
+    Ok(counted > 0 || room)
 }
 
 async fn insert_action(

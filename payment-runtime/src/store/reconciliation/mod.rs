@@ -19,8 +19,8 @@ use payment_core::reconciliation::Kind;
 
 use super::{Store, StoreError};
 use crate::reconcile::books::{
-    AcceptedBill, Action, Begun, BillLine, BillRefused, Booked, Books, DifferenceRecord, Held,
-    Importing, NewDifference, OwnRow, Step, Sums,
+    AcceptedBill, Action, Allowance, Begun, BillLine, BillRefused, Booked, Books, DifferenceRecord,
+    Held, Importing, NewDifference, OwnRow, Step, Sums,
 };
 use crate::reconcile::notify::Head;
 use crate::records::{NewEntry, PaymentRecord};
@@ -192,6 +192,14 @@ impl Books for Store {
 
     async fn take_step(&self, step: &Step) -> Result<bool, StoreError> {
         self.step(step).await
+    }
+
+    async fn take_step_within(
+        &self,
+        step: &Step,
+        allowance: &Allowance,
+    ) -> Result<bool, StoreError> {
+        self.step_within(step, allowance).await
     }
 
     async fn booked_for(&self, id: u64) -> Result<Vec<Booked>, StoreError> {

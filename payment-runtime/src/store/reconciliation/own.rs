@@ -5,13 +5,13 @@ use std::collections::{BTreeMap, BTreeSet};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use payment_core::ledger::Account;
-use payment_core::reconciliation::{Kind, Settled};
+use payment_core::reconciliation::Kind;
 use payment_core::{ChannelKind, Money, PaymentState, RefundState};
 use sqlx::mysql::MySqlRow;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use super::{kind_number, places};
-use crate::reconcile::books::{AcceptedBill, OwnRow};
+use crate::reconcile::books::{AcceptedBill, OwnRow, settled_payment, settled_refund};
 use crate::records::PaymentRecord;
 use crate::store::rows::{self, currency, moment, named};
 use crate::store::{Store, StoreError, to_datetime, to_day};
@@ -222,11 +222,7 @@ fn own_payment(row: &MySqlRow) -> Result<OwnRow, StoreError> {
         channel_order_no: row.try_get("channel_order_no")?,
         transaction_id: row.try_get("transaction_id")?,
         amount,
-        settled: match status {
-            _ if status.was_charged() => Settled::Yes,
-            PaymentState::Failed | PaymentState::Closed => Settled::Never,
-            _ => Settled::NotYet,
-        },
+        settled: settled_payment(status),
         state: status.as_str(),
         at: moment(row, "paid_at")?,
         clearing_minor: charged - refunded,
@@ -244,11 +240,7 @@ fn own_refund(row: &MySqlRow) -> Result<OwnRow, StoreError> {
         channel_order_no: row.try_get("channel_order_no")?,
         transaction_id: row.try_get("channel_refund_id")?,
         amount: Money::new(row.try_get("amount")?, currency(row)?),
-        settled: match status {
-            RefundState::Succeeded => Settled::Yes,
-            RefundState::Failed | RefundState::Reversed => Settled::Never,
-            _ => Settled::NotYet,
-        },
+        settled: settled_refund(status),
         state: status.as_str(),
         at: moment(row, "refunded_at")?,
         clearing_minor: 0,
