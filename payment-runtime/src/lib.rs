@@ -12,6 +12,7 @@ pub mod batch;
 pub mod cache;
 pub mod callback;
 pub mod clock;
+mod csv;
 mod hash;
 pub mod http;
 mod inbox;

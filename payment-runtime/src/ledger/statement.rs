@@ -7,6 +7,7 @@ use jiff::civil::Date;
 use payment_core::{Account, Currency, Money};
 use serde::Serialize;
 
+use crate::csv::quoted;
 use crate::ports::StoreError;
 use crate::records::Entry;
 use crate::store::Store;
@@ -106,14 +107,6 @@ pub fn csv_line(statement: &Statement, currency: Currency, entry: &Entry) -> Str
         entry.entry_key.clone(),
     ];
     fields.map(quoted).join(",")
-}
-
-fn quoted(field: String) -> String {
-    if field.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", field.replace('"', "\"\""))
-    } else {
-        field
-    }
 }
 
 #[cfg(test)]

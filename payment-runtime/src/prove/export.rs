@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use sha2::{Digest as _, Sha256};
 
 use super::model::{ITEMS_MAX, decimal};
-use super::{Proof, Wanted, csv, prove_in};
+use super::{Proof, Wanted, prove_in};
+use crate::csv;
 use crate::ports::StoreError;
 use crate::store::{Line, Named, Pass, ProofView, Scope, Store, Table};
 

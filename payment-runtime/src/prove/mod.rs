@@ -9,7 +9,6 @@
 //! Deliberately not here: comparing bills and correcting (`reconcile`), SQL (`store`), reading an
 //! export (`verify.py`, which shares no code with this). docs/prove.md says what is proven.
 
-pub(crate) mod csv;
 mod equations;
 pub mod export;
 mod model;

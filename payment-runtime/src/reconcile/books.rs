@@ -335,6 +335,35 @@ pub struct Booked {
     pub amount: Money,
 }
 
+impl Booked {
+    /// What sets it off.
+    #[must_use]
+    pub const fn taken_back(&self) -> Self {
+        Self {
+            debit: self.credit,
+            credit: self.debit,
+            amount: self.amount,
+        }
+    }
+}
+
+impl Step {
+    /// A line on the trail that leaves the difference where it stands; what else happens is set on
+    /// top of it.
+    pub fn staying(difference: &DifferenceRecord, action: NewAction) -> Self {
+        Self {
+            id: difference.id,
+            from: difference.state,
+            to: difference.state,
+            why: difference.why.clone(),
+            resolution: difference.resolution.clone(),
+            assignee: difference.assignee.clone(),
+            action,
+            entries: Vec::new(),
+        }
+    }
+}
+
 /// Which differences are wanted.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]

@@ -209,7 +209,6 @@ impl Reconciler {
             number: own.number.clone(),
             amount: own.amount,
             settled: own.settled,
-            state: own.state,
             expected: *expected,
             on_another_bill: elsewhere.contains(&own.number),
             ledger_agrees: kind == Kind::Refund

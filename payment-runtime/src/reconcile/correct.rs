@@ -369,14 +369,10 @@ impl Reconciler {
         let entry = self.entry(difference, (cause, name), debit, suspense, amount);
         let action = self.action(difference, name, decision.as_str(), answer, Some(amount));
         let step = Step {
-            id: difference.id,
-            from: difference.state,
             to: DifferenceState::Open,
             why: why.to_owned(),
-            resolution: None,
-            assignee: difference.assignee.clone(),
-            action,
             entries: vec![entry],
+            ..Step::staying(difference, action)
         };
         let allowance = self.allowance();
         Ok(self.books.take_step_within(&step, &allowance).await?)
@@ -402,15 +398,11 @@ impl Reconciler {
         if (difference.state, difference.why.as_str()) == (to, why) {
             return Ok(());
         }
+        let action = self.action(difference, "asked", why, answer, None);
         let step = Step {
-            id: difference.id,
-            from: difference.state,
             to,
             why: why.to_owned(),
-            resolution: None,
-            assignee: difference.assignee.clone(),
-            action: self.action(difference, "asked", why, answer, None),
-            entries: Vec::new(),
+            ..Step::staying(difference, action)
         };
         self.books.take_step(&step).await?;
         Ok(())
@@ -424,38 +416,20 @@ impl Reconciler {
         answer: &Answer,
     ) -> Result<bool, RunError> {
         let name = decision.as_str();
-        let step = Step {
-            id: difference.id,
-            from: difference.state,
-            to: difference.state,
-            why: difference.why.clone(),
-            resolution: None,
-            assignee: difference.assignee.clone(),
-            action: self.action(difference, "correcting", name, answer, difference.amount()),
-            entries: Vec::new(),
-        };
+        let action = self.action(difference, "correcting", name, answer, difference.amount());
+        let step = Step::staying(difference, action);
         let allowance = self.allowance();
         Ok(self.books.take_step_within(&step, &allowance).await?)
     }
 
+    /// Ends a difference that was corrected.
     async fn resolved(
         &self,
         difference: &DifferenceRecord,
         action: &'static str,
         why: &str,
     ) -> Result<bool, RunError> {
-        let nothing = Answer::not_asked();
-        let step = Step {
-            id: difference.id,
-            from: difference.state,
-            to: DifferenceState::Resolved,
-            why: why.to_owned(),
-            resolution: Some("corrected".to_owned()),
-            assignee: difference.assignee.clone(),
-            action: self.action(difference, action, why, &nothing, None),
-            entries: self.taken_back(difference).await?,
-        };
-        Ok(self.books.take_step(&step).await?)
+        self.end(difference, "corrected", action, why).await
     }
 
     /// Ends the differences of the day that the run no longer found.
@@ -466,21 +440,30 @@ impl Reconciler {
                 return Ok(());
             }
             for difference in healed {
-                let nothing = Answer::not_asked();
                 let why = "both sides agree by now";
-                let step = Step {
-                    id: difference.id,
-                    from: difference.state,
-                    to: DifferenceState::Resolved,
-                    why: why.to_owned(),
-                    resolution: Some("agreed-later".to_owned()),
-                    assignee: difference.assignee.clone(),
-                    action: self.action(&difference, "agreed", why, &nothing, None),
-                    entries: self.taken_back(&difference).await?,
-                };
-                self.books.take_step(&step).await?;
+                self.end(&difference, "agreed-later", "agreed", why).await?;
             }
         }
+    }
+
+    /// Resolves a difference, and takes back what is booked for it. `false`: it stands elsewhere
+    /// by now.
+    async fn end(
+        &self,
+        difference: &DifferenceRecord,
+        resolution: &str,
+        action: &'static str,
+        why: &str,
+    ) -> Result<bool, RunError> {
+        let action = self.action(difference, action, why, &Answer::not_asked(), None);
+        let step = Step {
+            to: DifferenceState::Resolved,
+            why: why.to_owned(),
+            resolution: Some(resolution.to_owned()),
+            entries: self.taken_back(difference).await?,
+            ..Step::staying(difference, action)
+        };
+        Ok(self.books.take_step(&step).await?)
     }
 
     /// Entries that take back what is booked for a difference.
@@ -489,14 +472,10 @@ impl Reconciler {
         difference: &DifferenceRecord,
     ) -> Result<Vec<NewEntry>, RunError> {
         let booked = self.books.booked_for(difference.id).await?;
-        let back = booked.into_iter().map(|b| {
-            self.entry(
-                difference,
-                (Cause::Correction, "taken-back"),
-                b.credit,
-                b.debit,
-                b.amount,
-            )
+        let back = booked.iter().map(|booked| {
+            let back = booked.taken_back();
+            let name = (Cause::Correction, "taken-back");
+            self.entry(difference, name, back.debit, back.credit, back.amount)
         });
         Ok(back.collect())
     }

@@ -9,7 +9,7 @@ use payment_core::reconciliation::{Kind, Line, Proof};
 use serde_json::{Value, json};
 
 use super::books::{AcceptedBill, DifferenceRecord, Progress};
-use crate::prove::csv;
+use crate::csv;
 use crate::prove::decimal;
 use crate::store::Run;
 

@@ -10,7 +10,7 @@ use payment_core::ledger::{Account, Cause};
 use serde::{Deserialize, Serialize};
 
 use super::Reconciler;
-use super::books::{Booked, DifferenceRecord, DifferenceState, NewAction, Step};
+use super::books::{Action, Booked, DifferenceRecord, DifferenceState, NewAction, Step};
 use crate::ports::StoreError;
 use crate::records::NewEntry;
 
@@ -96,7 +96,7 @@ impl Reconciler {
         let action = self.personal(&difference, "assigned", actor, &reason, "");
         let step = Step {
             assignee,
-            ..stay(&difference, action)
+            ..Step::staying(&difference, action)
         };
         self.take(step).await
     }
@@ -111,7 +111,7 @@ impl Reconciler {
         let difference = self.one(id).await?;
         check_text("note", note, NOTE_MAX)?;
         let action = self.personal(&difference, "commented", actor, "", note);
-        self.take(stay(&difference, action)).await
+        self.take(Step::staying(&difference, action)).await
     }
 
     /// Resolves a difference, or proposes to where the amount needs a second person.
@@ -180,7 +180,7 @@ impl Reconciler {
         let step = Step {
             to: DifferenceState::Open,
             why: format!("{actor} turned the proposal down"),
-            ..stay(&difference, action)
+            ..Step::staying(&difference, action)
         };
         self.take(step).await
     }
@@ -210,7 +210,7 @@ impl Reconciler {
         let step = Step {
             to: DifferenceState::Proposed,
             why: format!("{actor} proposes {name}; a second person has to agree"),
-            ..stay(difference, action)
+            ..Step::staying(difference, action)
         };
         self.take(step).await
     }
@@ -238,7 +238,7 @@ impl Reconciler {
             why: proposal.reason.clone(),
             resolution: Some(proposal.resolution.as_str().to_owned()),
             entries,
-            ..stay(
+            ..Step::staying(
                 difference,
                 self.personal(difference, action, actor, &proposal.reason, &proposal.note),
             )
@@ -269,18 +269,14 @@ impl Reconciler {
     ) -> Result<(DifferenceRecord, Proposal, String), ResolveError> {
         let difference = self.one(id).await?;
         let trail = self.books.actions(id).await?;
-        let last = trail.iter().rev().find(|line| line.action == "proposed");
-        let proposal = last.and_then(|line| serde_json::from_str(&line.evidence).ok());
-        match (difference.state, proposal, last) {
-            (DifferenceState::Proposed, Some(proposal), Some(line)) => {
-                Ok((difference, proposal, line.actor.clone()))
-            }
-            (state, _, _) => Err(ResolveError::WrongState {
+        let Some((proposal, proposer)) = proposal_of(&difference, &trail) else {
+            return Err(ResolveError::WrongState {
                 id,
-                state: state.as_str(),
+                state: difference.state.as_str(),
                 what: "nothing is proposed for it",
-            }),
-        }
+            });
+        };
+        Ok((difference, proposal, proposer))
     }
 
     async fn take(&self, step: Step) -> Result<DifferenceRecord, ResolveError> {
@@ -317,17 +313,17 @@ impl Reconciler {
     }
 }
 
-fn stay(difference: &DifferenceRecord, action: NewAction) -> Step {
-    Step {
-        id: difference.id,
-        from: difference.state,
-        to: difference.state,
-        why: difference.why.clone(),
-        resolution: difference.resolution.clone(),
-        assignee: difference.assignee.clone(),
-        action,
-        entries: Vec::new(),
+/// What is proposed for a difference, and by whom, while nobody has agreed.
+pub(super) fn proposal_of(
+    difference: &DifferenceRecord,
+    trail: &[Action],
+) -> Option<(Proposal, String)> {
+    if difference.state != DifferenceState::Proposed {
+        return None;
     }
+    let last = trail.iter().rev().find(|line| line.action == "proposed")?;
+    let proposal = serde_json::from_str(&last.evidence).ok()?;
+    Some((proposal, last.actor.clone()))
 }
 
 /// What a resolution books, given what is booked for the difference.
@@ -336,11 +332,7 @@ pub(super) fn transfers(
     resolution: Resolution,
     booked: &[Booked],
 ) -> Vec<Booked> {
-    let back = booked.iter().map(|b| Booked {
-        debit: b.credit,
-        credit: b.debit,
-        amount: b.amount,
-    });
+    let back = booked.iter().map(Booked::taken_back);
     match resolution {
         Resolution::Explained => Vec::new(),
         Resolution::Released => back.collect(),

@@ -12,7 +12,7 @@ use serde::Serialize;
 
 use super::Reconciler;
 use super::books::{Action, DifferenceRecord, DifferenceState};
-use super::resolve::{Proposal, counts};
+use super::resolve::{Proposal, counts, proposal_of};
 use crate::ports::StoreError;
 use crate::records::{Entry, Event};
 use crate::roles::Parts;
@@ -190,7 +190,7 @@ pub async fn detail(parts: &Parts, id: u64) -> Result<Option<DifferenceDetail>, 
     let shortened = [timeline.len(), entries.len(), booked.len()]
         .iter()
         .any(|lines| *lines > max);
-    let (proposal, proposed_by) = proposal(&difference, &trail).unzip();
+    let (proposal, proposed_by) = proposal_of(&difference, &trail).unzip();
     Ok(Some(DifferenceDetail {
         line: line(&difference),
         meaning: difference.class.meaning(),
@@ -204,15 +204,6 @@ pub async fn detail(parts: &Parts, id: u64) -> Result<Option<DifferenceDetail>, 
         booked: booked.into_iter().take(max).collect(),
         shortened,
     }))
-}
-
-fn proposal(difference: &DifferenceRecord, trail: &[Action]) -> Option<(Proposal, String)> {
-    if difference.state != DifferenceState::Proposed {
-        return None;
-    }
-    let last = trail.iter().rev().find(|line| line.action == "proposed")?;
-    let proposal = serde_json::from_str(&last.evidence).ok()?;
-    Some((proposal, last.actor.clone()))
 }
 
 fn columns(of: &DifferenceRecord) -> Columns {

@@ -6,7 +6,7 @@
 mod chromium;
 mod pages;
 mod person;
-#[allow(dead_code, reason = "the other real tests use the rest of it")]
+#[expect(dead_code, reason = "the other real tests use the rest of it")]
 #[path = "../real/support.rs"]
 mod support;
 mod world;

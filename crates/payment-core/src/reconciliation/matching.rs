@@ -81,8 +81,6 @@ pub struct OwnEntry {
     pub number: String,
     pub amount: Money,
     pub settled: Settled,
-    /// The name of its state.
-    pub state: &'static str,
     /// Our records place it on this bill's day: its absence there is a difference.
     pub expected: bool,
     /// It stands on another accepted bill of the channel.

@@ -3,6 +3,7 @@
 //! Guarantees: a cell is one cell whatever stands in it; no cell is taken for a formula by a
 //! spreadsheet: text that begins like one gets an apostrophe in front, numbers stay numbers.
 
+use crate::csv::{may_be_a_formula, quoted};
 use crate::reconcile::shown::DifferenceLine;
 
 const NAMES: &str = "id,channel,day,kind,class,number,line,channelOrderNo,paymentId,refundNo,\
@@ -44,30 +45,10 @@ pub(super) fn row(line: &DifferenceLine) -> String {
 }
 
 fn cell(text: String) -> String {
-    let text = if may_be_a_formula(&text) {
-        format!("'{text}")
+    if may_be_a_formula(&text) {
+        quoted(format!("'{text}"))
     } else {
-        text
-    };
-    if text.contains([',', '"', '\n', '\r']) {
-        return format!("\"{}\"", text.replace('"', "\"\""));
-    }
-    text
-}
-
-fn may_be_a_formula(text: &str) -> bool {
-    text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_negative_number(text)
-}
-
-/// `-12.34` as we write amounts.
-fn is_negative_number(text: &str) -> bool {
-    let digits = |part: &str| !part.is_empty() && part.bytes().all(|b| b.is_ascii_digit());
-    let Some(number) = text.strip_prefix('-') else {
-        return false;
-    };
-    match number.split_once('.') {
-        None => digits(number),
-        Some((whole, part)) => digits(whole) && digits(part),
+        quoted(text)
     }
 }
 

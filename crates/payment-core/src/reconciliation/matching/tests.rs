@@ -21,7 +21,6 @@ fn own(number: &str, minor: i64, settled: Settled) -> OwnEntry {
         number: number.to_owned(),
         amount: Money::new(minor, Currency::CNY),
         settled,
-        state: "ANY",
         expected: true,
         on_another_bill: false,
         ledger_agrees: true,

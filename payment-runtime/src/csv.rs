@@ -9,16 +9,25 @@ pub(crate) fn cell(value: Option<&str>) -> String {
     let Some(value) = value else {
         return String::new();
     };
-    let risky = value.starts_with(['=', '+', '-', '@', '\t', '\r', '\n', '\'']);
-    let guarded = if value.is_empty() || (risky && !is_number(value)) {
-        format!("'{value}")
+    let ambiguous = value.is_empty() || value.starts_with(['\n', '\'']);
+    if ambiguous || may_be_a_formula(value) {
+        quoted(format!("'{value}"))
     } else {
-        value.to_owned()
-    };
-    if guarded.contains([',', '"', '\n', '\r']) {
-        format!("\"{}\"", guarded.replace('"', "\"\""))
+        quoted(value.to_owned())
+    }
+}
+
+/// Whether a spreadsheet could take a text as a formula. Amounts as we write them stay numbers.
+pub(crate) fn may_be_a_formula(text: &str) -> bool {
+    text.starts_with(['=', '+', '-', '@', '\t', '\r']) && !is_number(text)
+}
+
+/// A field as one field, whatever stands in it.
+pub(crate) fn quoted(field: String) -> String {
+    if field.contains([',', '"', '\n', '\r']) {
+        format!("\"{}\"", field.replace('"', "\"\""))
     } else {
-        guarded
+        field
     }
 }
 
