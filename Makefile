@@ -64,11 +64,11 @@ sdk: ## Independent SDKs of the channels against the simulator
 	@e2e/cluster/packages.sh
 	@channel-simulator/sdk-tests/run.sh
 
-integration: ## Tests against a real kube-apiserver, MySQL and Redis
+integration: ## Tests against a real kube-apiserver, MySQL, Redis and Seata
 	@e2e/cluster/test-servers.sh
 	@set -a; source .local/servers.env; set +a; \
 	  $(CARGO) test --locked --workspace --test agrees_with_mysql && \
-	  $(CARGO) test --locked -p payment-operator -p crds -p payment-runtime -p channel-simulator --test '*'
+	  $(CARGO) test --locked -p payment-operator -p crds -p payment-runtime -p channel-simulator -p seata-client --test '*'
 
 e2e: ## Black-box tests over .local/env
 	@$(CARGO) test --locked -p e2e --tests -- --test-threads=1
