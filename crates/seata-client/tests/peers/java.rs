@@ -110,3 +110,35 @@ async fn a_second_writer_of_a_row_waits_for_its_global_lock_and_gives_up() {
     holder.exit().await;
     other.exit().await;
 }
+
+/// The alert of the operator and the people who get it rely on this.
+#[tokio::test]
+async fn a_transaction_that_cannot_be_rolled_back_keeps_its_lock_and_counts_as_failed() {
+    let mysql = Mysql::start().await;
+    let tc = Tc::start(Version::V1_8, Store::File).await;
+    let database = mysql.database().await;
+    mysql.run(&database, TABLES).await;
+    let mut java = Java::start(Generation::OrgApache, &tc, &mysql, &database).await;
+
+    java.begin().await;
+    java.branch(UPDATE, json!([-10, 1])).await.unwrap();
+    mysql
+        .run(&database, "UPDATE account SET balance = 7 WHERE id = 1")
+        .await;
+    assert_eq!(java.rollback().await, "RollbackFailed");
+    assert_eq!(balances(&mysql, &database).await, [7, 100]);
+    let failed = |metrics: String| {
+        let told = metrics.lines().find(|line| {
+            let is = |label| line.contains(label);
+            is("status=\"failed\"") && is("meter=\"summary\"") && is("statistic=\"count\"")
+        });
+        told.map(|line| line.contains("} 1.0 "))
+    };
+    assert_eq!(failed(tc.metrics().await), Some(true));
+    // Each is told at one scrape alone.
+    assert_eq!(failed(tc.metrics().await), Some(false));
+    java.begin().await;
+    let refused = java.branch(UPDATE, json!([5, 1])).await.unwrap_err();
+    assert!(refused.is("RmTransactionException"), "{refused:?}");
+    java.exit().await;
+}

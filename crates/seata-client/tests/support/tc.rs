@@ -48,6 +48,7 @@ pub(crate) struct Tc {
     version: Version,
     port: u16,
     console: u16,
+    metrics: u16,
     /// `None` while it is killed or stopped.
     process: Option<Process>,
     folder: tempfile::TempDir,
@@ -57,17 +58,18 @@ impl Tc {
     /// Starts one and waits until it takes requests.
     pub(crate) async fn start(version: Version, store: Store<'_>) -> Self {
         let folder = data_folder("tc");
-        let (port, console) = (free_port(), free_port());
+        let (port, console, metrics) = (free_port(), free_port(), free_port());
         let store = match store {
             Store::File => file_store(folder.path()),
             Store::Db(mysql) => db_store(mysql).await,
         };
-        let configuration = configuration(port, console, folder.path(), &store);
+        let configuration = configuration([port, console, metrics], folder.path(), &store);
         std::fs::write(folder.path().join("application.yml"), configuration).unwrap();
         let mut tc = Self {
             version,
             port,
             console,
+            metrics,
             process: None,
             folder,
         };
@@ -127,6 +129,12 @@ impl Tc {
         std::fs::read_to_string(self.folder.path().join("out.log")).unwrap()
     }
 
+    /// What it tells Prometheus.
+    pub(crate) async fn metrics(&self) -> String {
+        let answer = get(self.metrics, "/metrics").await;
+        answer.expect("the coordinator tells no metrics")
+    }
+
     pub(crate) async fn ready(&mut self) {
         let console = self.console;
         let deadline = std::time::Instant::now() + START_WITHIN;
@@ -180,17 +188,21 @@ impl Tc {
 
 /// Whether the console says that the coordinator is up; its port for requests is open by then.
 async fn healthy(console: u16) -> Option<()> {
-    let mut stream = TcpStream::connect(("127.0.0.1", console)).await.ok()?;
-    let request = b"GET /health HTTP/1.0\r\nHost: localhost\r\n\r\n";
-    stream.write_all(request).await.ok()?;
-    let mut answer = String::new();
-    let read = stream.read_to_string(&mut answer);
-    tokio::time::timeout(Duration::from_secs(5), read)
-        .await
-        .ok()?
-        .ok()?;
+    let answer = get(console, "/health").await?;
     // The other answer is "not_ok".
     answer.ends_with("\r\n\r\nok").then_some(())
+}
+
+/// The whole answer, head and body.
+async fn get(port: u16, path: &str) -> Option<String> {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).await.ok()?;
+    let request = format!("GET {path} HTTP/1.0\r\nHost: localhost\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.ok()?;
+    let mut answer = String::new();
+    let read = stream.read_to_string(&mut answer);
+    let within = Duration::from_secs(5);
+    tokio::time::timeout(within, read).await.ok()?.ok()?;
+    Some(answer)
 }
 
 fn file_store(folder: &Path) -> String {
@@ -228,7 +240,8 @@ async fn db_store(mysql: &Mysql) -> String {
     )
 }
 
-fn configuration(port: u16, console: u16, folder: &Path, store: &str) -> String {
+fn configuration(ports: [u16; 3], folder: &Path, store: &str) -> String {
+    let [port, console, metrics] = ports;
     let level = std::env::var("SEATA_LOG").unwrap_or_else(|_| "WARN".to_owned());
     let logs = folder.join("logs");
     format!(
@@ -242,7 +255,7 @@ seata:
   server: {{service-port: {port}}}
   store:
     {store}
-  metrics: {{enabled: false}}
+  metrics: {{enabled: true, registry-type: compact, exporter-list: prometheus, exporter-prometheus-port: {metrics}}}
   security:
     secretKey: only-for-tests-0123456789012345678901234567890123456789
     tokenValidityInMilliseconds: 1800000
