@@ -19,7 +19,7 @@ ROWS ?= 1000000
 SYSTEM_NAMESPACE := payment-system
 KUBECTL = source .local/cluster.env && "$$KUBE_BIN/kubectl" --kubeconfig "$$KUBECONFIG"
 
-.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos bench bench-reconcile generate deny leftovers
+.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos bench bench-reconcile bench-seata generate deny leftovers
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -84,6 +84,10 @@ bench: ## Ratios to the raw speed of a durable MySQL on this machine
 bench-reconcile: ## A day of a million payments against its bill: make bench-reconcile ROWS=100000
 	@e2e/cluster/test-servers.sh >&2
 	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench -- reconcile --rows $(ROWS)
+
+bench-seata: ## Global transactions beside Seata's Java client: make bench-seata BENCH="--branches 2"
+	@e2e/cluster/test-servers.sh >&2
+	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench -- seata $(BENCH)
 
 generate: ## Write the files that are generated from the code
 	@$(CARGO) run --quiet -p crds --bin crdgen
