@@ -38,8 +38,8 @@ pub struct Mysql {
     /// Whether volume and credentials outlive the PaymentSystem.
     pub retention: Retention,
     /// An existing MySQL server to use instead. The other fields of this section then have no
-    /// effect. It must have a database `payment`, and a database `seata` if the transaction
-    /// coordinator is managed.
+    /// effect. It must have a database `payment`, and a database `seata` with the tables of
+    /// `docs/coordinator-tables.sql` if the transaction coordinator is managed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalMysql>,
 }

@@ -76,3 +76,22 @@ fn an_external_coordinator_gets_nothing() {
         .filter(|manifest| manifest.name.contains("coordinator"));
     assert_eq!(own.count(), 0);
 }
+
+/// What a person runs on an existing MySQL is what the operator makes in its own.
+#[test]
+fn the_documented_tables_are_the_ones_that_are_made() {
+    let documented = include_str!("../../../docs/coordinator-tables.sql");
+    let demo = manifests(&example("demo"));
+    let script = find(&demo, Kind::ConfigMap, "demo-mysql")["data"]["prepare.sh"]
+        .as_str()
+        .unwrap();
+    let made: Vec<&str> = script
+        .lines()
+        .filter(|line| line.starts_with("CREATE TABLE") || line.starts_with("INSERT"))
+        .collect();
+    let documented: Vec<&str> = documented
+        .lines()
+        .filter(|line| !line.starts_with("--"))
+        .collect();
+    assert_eq!(documented, made);
+}
