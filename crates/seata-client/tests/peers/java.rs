@@ -2,8 +2,8 @@
 
 use serde_json::json;
 
+use crate::support::database::Mysql;
 use crate::support::java::{Generation, Java};
-use crate::support::mysql::Mysql;
 use crate::support::process::{START_WITHIN, until};
 use crate::support::tc::{Store, Tc, Version};
 

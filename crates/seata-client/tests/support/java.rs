@@ -10,7 +10,7 @@ use std::process::{ChildStdin, Stdio};
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
-use super::mysql::Mysql;
+use super::database::Mysql;
 use super::process::{Process, START_WITHIN, bound};
 use super::tc::Tc;
 

@@ -7,8 +7,8 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod database;
 pub(crate) mod java;
-pub(crate) mod mysql;
 pub(crate) mod process;
 pub(crate) mod tc;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
 
-use super::mysql::Mysql;
+use super::database::Mysql;
 use super::process::{Process, START_WITHIN, bound, data_folder, free_port};
 
 /// What the coordinator creates nothing of by itself.

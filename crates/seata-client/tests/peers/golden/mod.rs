@@ -1,5 +1,5 @@
 //! Undo rows as both generations of the Java client write them, over every type of column: the
-//! files in `tests/data/undo`, which the Rust reader is tested against.
+//! files in `tests/data/java-undo`, which the Rust reader is tested against.
 //!
 //! `cases.json` says which statements were run, and the rows before and after them as MySQL prints
 //! them (bytes in hex). A folder for each generation holds `CASE.info` and `CASE.context`, the
@@ -17,8 +17,8 @@ use sqlx::mysql::MySqlConnection;
 use sqlx::{AssertSqlSafe, Row as _};
 
 use self::cases::{Case, cases, is_bytes, seeds, tables};
+use crate::support::database::Mysql;
 use crate::support::java::{Generation, Java};
-use crate::support::mysql::Mysql;
 use crate::support::tc::{Store, Tc, Version};
 
 /// A row of `undo_log`; ids differ from run to run and are written as these.
@@ -166,7 +166,7 @@ fn is_compressed(info: &[u8]) -> bool {
 }
 
 fn folder() -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/undo")
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/java-undo")
 }
 
 /// Writes the file, or compares with it.
