@@ -19,7 +19,7 @@ ROWS ?= 1000000
 SYSTEM_NAMESPACE := payment-system
 KUBECTL = source .local/cluster.env && "$$KUBE_BIN/kubectl" --kubeconfig "$$KUBECONFIG"
 
-.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos bench bench-reconcile generate deny leftovers
+.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos bench bench-reconcile bench-seata generate deny leftovers
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -64,11 +64,11 @@ sdk: ## Independent SDKs of the channels against the simulator
 	@e2e/cluster/packages.sh
 	@channel-simulator/sdk-tests/run.sh
 
-integration: ## Tests against a real kube-apiserver, MySQL and Redis
+integration: ## Tests against a real kube-apiserver, MySQL, Redis and Seata
 	@e2e/cluster/test-servers.sh
 	@set -a; source .local/servers.env; set +a; \
 	  $(CARGO) test --locked --workspace --test agrees_with_mysql && \
-	  $(CARGO) test --locked -p payment-operator -p crds -p payment-runtime -p channel-simulator --test '*'
+	  $(CARGO) test --locked -p payment-operator -p crds -p payment-runtime -p channel-simulator -p seata-client --test '*'
 
 e2e: ## Black-box tests over .local/env
 	@$(CARGO) test --locked -p e2e --tests -- --test-threads=1
@@ -84,6 +84,10 @@ bench: ## Ratios to the raw speed of a durable MySQL on this machine
 bench-reconcile: ## A day of a million payments against its bill: make bench-reconcile ROWS=100000
 	@e2e/cluster/test-servers.sh >&2
 	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench -- reconcile --rows $(ROWS)
+
+bench-seata: ## Global transactions beside Seata's Java client: make bench-seata BENCH="--branches 2"
+	@e2e/cluster/test-servers.sh >&2
+	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench -- seata $(BENCH)
 
 generate: ## Write the files that are generated from the code
 	@$(CARGO) run --quiet -p crds --bin crdgen

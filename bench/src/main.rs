@@ -1,5 +1,6 @@
 //! Benchmarks of the payment path, as ratios to what the same machine's database can do raw; and
-//! of reconciliation ([`reconcile`]), which are seconds, memory and counts.
+//! of reconciliation ([`reconcile`]), which are seconds, memory and counts; and of global
+//! transactions ([`seata`]), which are ratios to Seata's own Java client.
 //!
 //! One line per figure, `name value unit`; lines that begin with `#` explain. A figure that could
 //! not be measured ends the program with an error. Rounds are interleaved, so that what else the
@@ -32,6 +33,7 @@ mod mysql;
 mod process;
 mod reconcile;
 mod scene;
+mod seata;
 mod serve;
 mod timed;
 
@@ -40,7 +42,7 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures the payment path, or reconciliation, and prints one figure a line.
+/// Measures the payment path, reconciliation or global transactions, and prints one figure a line.
 #[derive(Parser)]
 #[command(name = "bench", version)]
 struct Arguments {
@@ -60,6 +62,11 @@ enum Command {
     /// Be the process that imports or compares (started by the benchmark itself)
     #[command(hide = true)]
     ReconcileOne(reconcile::child::Arguments),
+    /// Compare global transactions of the Rust and the Java client of Seata
+    Seata(seata::Plan),
+    /// Be the Rust client under measurement (started by the benchmark itself)
+    #[command(hide = true)]
+    SeataClient,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -74,6 +81,8 @@ fn main() -> anyhow::Result<()> {
             Some(Command::Serve(arguments)) => serve::run(arguments).await,
             Some(Command::Reconcile(plan)) => reconcile::run(&plan).await,
             Some(Command::ReconcileOne(arguments)) => reconcile::child::run(arguments).await,
+            Some(Command::Seata(plan)) => seata::run(&plan).await,
+            Some(Command::SeataClient) => seata::rust::run().await,
             None => measure::run(&arguments.plan).await,
         }
     })

@@ -1,7 +1,7 @@
 //! Child processes that end with this one, and what the kernel counts of them.
 
 use std::io::Read as _;
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Duration;
 
 use anyhow::{Context as _, ensure};
@@ -40,6 +40,13 @@ impl Process {
     /// Resident memory now, in MiB.
     pub(crate) fn rss_mb(&self) -> anyhow::Result<f64> {
         status_mb(&self.child.id().to_string(), "VmRSS")
+    }
+
+    /// Its standard input and output, once, if it was given pipes for both.
+    pub(crate) fn pipes(&mut self) -> anyhow::Result<(ChildStdin, ChildStdout)> {
+        let stdin = self.child.stdin.take().context("no pipe to write to")?;
+        let stdout = self.child.stdout.take().context("no pipe to read from")?;
+        Ok((stdin, stdout))
     }
 
     /// Waits for its end and returns what it wrote, if it was given a pipe to write to.

@@ -90,7 +90,7 @@ pub const COORDINATOR: &[Rule] = &[
         "set the heap by transactionCoordinator.heap, not by jvmOptions",
     ),
     rule(
-        "!self.image.contains('seata-server:2.0.')",
+        "!self.image.matches('seata[^/]*:v?2[.]0([.-]|$)')",
         "Seata 2.0 rolls back branches in the wrong order: use 1.8.0, or 2.1 or later",
     ),
 ];

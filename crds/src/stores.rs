@@ -38,8 +38,8 @@ pub struct Mysql {
     /// Whether volume and credentials outlive the PaymentSystem.
     pub retention: Retention,
     /// An existing MySQL server to use instead. The other fields of this section then have no
-    /// effect. It must have a database `payment`, and a database `seata` if the transaction
-    /// coordinator is managed.
+    /// effect. It must have a database `payment`, and a database `seata` with the tables of
+    /// `docs/coordinator-tables.sql` if the transaction coordinator is managed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalMysql>,
 }
@@ -177,13 +177,26 @@ pub struct TransactionCoordinator {
     pub transaction_group: String,
     /// Least severe messages that are logged. `INFO` logs every request and halves the speed.
     pub log_level: LogLevel,
+    /// Namespaces whose pods may take part in global transactions, beside this one. The protocol
+    /// asks nobody who they are, so a NetworkPolicy keeps all others away.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(
+        length(max = 32),
+        inner(
+            length(min = 1, max = 63),
+            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
+        )
+    )]
+    pub client_namespaces: Vec<String>,
     /// Further options of the Java virtual machine, one per entry. The heap is set by `heap`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 32), inner(length(min = 2, max = 500)))]
     pub jvm_options: Vec<String>,
-    /// Size of the Java heap.
+    /// Size of the Java heap, such as `512m`. Left out: half of `resources.limits.memory`, or
+    /// `256m` without a limit.
+    #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(max = 10), regex(pattern = r"^[1-9][0-9]*(m|g)$"))]
-    pub heap: String,
+    pub heap: Option<String>,
     /// Compute resources of the server.
     pub resources: Resources,
     /// An existing coordinator to use instead. The other fields of this section except
@@ -199,8 +212,9 @@ impl Default for TransactionCoordinator {
             store_mode: StoreMode::Db,
             transaction_group: contract::names::TRANSACTION_GROUP.to_owned(),
             log_level: LogLevel::Warn,
+            client_namespaces: Vec::new(),
             jvm_options: Vec::new(),
-            heap: "256m".to_owned(),
+            heap: None,
             resources: Resources::requesting("100m", "384Mi"),
             external: None,
         }

@@ -12,6 +12,7 @@ pub enum Kind {
     Secret,
     ConfigMap,
     Service,
+    NetworkPolicy,
     PersistentVolumeClaim,
     PodDisruptionBudget,
     StatefulSet,
@@ -99,7 +100,7 @@ impl Entry {
 }
 
 /// Every kind, in the order of [`Kind`].
-pub const KINDS: [Entry; 15] = [
+pub const KINDS: [Entry; 16] = [
     entry(Kind::Secret, "", "v1", ["Secret", "secrets"])
         .may(&["create", "patch"])
         .because(
@@ -109,6 +110,13 @@ pub const KINDS: [Entry; 15] = [
         .because("configuration files of stores and services"),
     entry(Kind::Service, "", "v1", ["Service", "services"])
         .because("addresses of stores and services"),
+    entry(
+        Kind::NetworkPolicy,
+        "networking.k8s.io",
+        "v1",
+        ["NetworkPolicy", "networkpolicies"],
+    )
+    .because("keeps strangers away from the transaction coordinator"),
     entry(
         Kind::PersistentVolumeClaim,
         "",

@@ -9,6 +9,8 @@
 
 #[path = "manifests/alerts.rs"]
 mod alerts;
+#[path = "manifests/coordinator.rs"]
+mod coordinator;
 #[path = "manifests/reconciliation.rs"]
 mod reconciliation;
 
@@ -20,7 +22,7 @@ use k8s_openapi::api::{
     autoscaling::v2::HorizontalPodAutoscaler,
     batch::v1::{CronJob, Job},
     core::v1::{ConfigMap, PersistentVolumeClaim, Secret, Service},
-    networking::v1::Ingress,
+    networking::v1::{Ingress, NetworkPolicy},
     policy::v1::PodDisruptionBudget,
 };
 use kube::api::DynamicObject;
@@ -148,6 +150,7 @@ fn every_manifest_survives_its_typed_form() {
             Kind::Secret => round_trip::<Secret>(&manifest.value),
             Kind::ConfigMap => round_trip::<ConfigMap>(&manifest.value),
             Kind::Service => round_trip::<Service>(&manifest.value),
+            Kind::NetworkPolicy => round_trip::<NetworkPolicy>(&manifest.value),
             Kind::PersistentVolumeClaim => round_trip::<PersistentVolumeClaim>(&manifest.value),
             Kind::PodDisruptionBudget => round_trip::<PodDisruptionBudget>(&manifest.value),
             Kind::StatefulSet => round_trip::<StatefulSet>(&manifest.value),

@@ -160,6 +160,14 @@ fn bad_resources() -> Vec<(Value, &'static str)> {
             "wrong order",
         ),
         (
+            with(json!({"transactionCoordinator": {"image": "mirror.example/seata:2.0-jdk17"}})),
+            "wrong order",
+        ),
+        (
+            with(json!({"transactionCoordinator": {"clientNamespaces": ["Order"]}})),
+            "clientNamespaces",
+        ),
+        (
             with(json!({"transactionCoordinator": {"jvmOptions": ["verbose"]}})),
             "must start with '-'",
         ),

@@ -1,6 +1,7 @@
 //! The alerts: what is worth waking someone for, one table per concern.
 
 mod books;
+mod coordinator;
 
 use contract::metrics::{
     API_DURATION, CALLBACK_DURATION, CALLBACKS, CHANNEL_REQUESTS, DEPENDENCY_UP, OPEN_PAYMENTS,
@@ -38,6 +39,7 @@ pub fn all(system: &ValidSystem) -> Vec<Alert> {
         scope.ledger(),
         scope.callbacks(),
         scope.resources(),
+        scope.coordinator(),
         scope.dependencies(),
     ]
     .concat()
@@ -211,10 +213,6 @@ impl Scope<'_> {
         let labels = &self.labels;
         let namespace = &self.system.namespace;
         let name = &self.system.name;
-        let jvm = format!(
-            "namespace=\"{namespace}\",pod=~\"{}-.*\"",
-            names::coordinator(name)
-        );
         let limit = |resource: &str| {
             format!(
                 "sum by (pod) (kube_pod_container_resource_limits{{{labels},resource=\"{resource}\"}})"
@@ -244,28 +242,6 @@ impl Scope<'_> {
                 (
                     "A pod uses more than 90 % of its memory limit",
                     "Pod {{ $labels.pod }} uses {{ $value | humanizePercentage }} of its limit and is about to be killed.",
-                ),
-            ),
-            alert(
-                "CoordinatorHeapHigh",
-                (WARNING, "10m"),
-                format!(
-                    "sum by (pod) (jvm_memory_used_bytes{{{jvm},area=\"heap\"}}) / sum by (pod) (jvm_memory_max_bytes{{{jvm},area=\"heap\"}}) > 0.85"
-                ),
-                (
-                    "The transaction coordinator's heap is fuller than 85 %",
-                    "{{ $value | humanizePercentage }} of the heap of {{ $labels.pod }} is in use. Raise transactionCoordinator.heap.",
-                ),
-            ),
-            alert(
-                "CoordinatorGcSlow",
-                (WARNING, "10m"),
-                format!(
-                    "sum by (pod) (rate(jvm_gc_collection_seconds_sum{{{jvm}}}[5m])) / sum by (pod) (rate(jvm_gc_collection_seconds_count{{{jvm}}}[5m])) > 0.1"
-                ),
-                (
-                    "The transaction coordinator pauses longer than 100 ms for garbage collection",
-                    "A collection of {{ $labels.pod }} takes {{ $value | humanizeDuration }} on average. Raise transactionCoordinator.heap.",
                 ),
             ),
             alert(

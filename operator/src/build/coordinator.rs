@@ -2,7 +2,11 @@
 //!
 //! Its configuration is one complete file; what is secret stands in it as a placeholder that
 //! Spring fills from the container's environment, so that the file is a plain ConfigMap.
+//!
+//! Whoever reaches its port may begin, commit and roll back anything: the protocol knows neither
+//! passwords nor encryption. A NetworkPolicy decides who does.
 
+use crds::stores::TransactionCoordinator;
 use serde_json::{Value, json};
 
 use super::{
@@ -11,7 +15,7 @@ use super::{
     labels::{self, component::COORDINATOR},
     names,
 };
-use crate::{kinds::Kind, observe::Observed, validate::ValidSystem};
+use crate::{kinds::Kind, observe::Observed, quantity, validate::ValidSystem};
 
 const USER: u32 = 1000;
 /// Names of the Secret's keys.
@@ -45,8 +49,41 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
         common::service(system, name, COORDINATOR, &ports),
         common::headless(common::service(system, pods, COORDINATOR, &pod_ports)),
         common::owned(system, identity, Stage::Stores, data),
+        network_policy(system),
         statefulset(system, observed),
     ]
+}
+
+/// Transactions are for this namespace and those that the specification names, the console for
+/// this one alone. Metrics may be read by everyone: nobody knows where a monitor runs.
+fn network_policy(system: &ValidSystem) -> Manifest {
+    let here = json!({"podSelector": {}});
+    let namespaces = &system.spec.transaction_coordinator.client_namespaces;
+    let mut clients = vec![here.clone()];
+    if !namespaces.is_empty() {
+        clients.push(json!({"namespaceSelector": {"matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces},
+        ]}}));
+    }
+    let port = |number: u16| json!({"port": number, "protocol": "TCP"});
+    let spec = json!({
+        "podSelector": {"matchLabels": labels::selector(&system.name, COORDINATOR)},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {"ports": [port(contract::ports::COORDINATOR)], "from": clients},
+            {"ports": [port(contract::ports::COORDINATOR_CONSOLE)], "from": [here]},
+            {"ports": [
+                port(contract::ports::COORDINATOR_METRICS),
+                port(contract::ports::COORDINATOR_JVM_METRICS),
+            ]},
+        ],
+    });
+    let identity = (
+        Kind::NetworkPolicy,
+        names::coordinator(&system.name),
+        COORDINATOR,
+    );
+    common::owned(system, identity, Stage::Stores, json!({"spec": spec}))
 }
 
 fn application_yml(system: &ValidSystem) -> String {
@@ -151,15 +188,34 @@ fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
     common::owned(system, identity, Stage::Coordinator, json!({"spec": spec}))
 }
 
+/// Heap and direct memory (the buffers of connections), as the virtual machine's options spell
+/// them. Of a memory limit they get a half and an eighth: code, threads and class data need the
+/// rest, and a server beyond its limit is killed. Upstream's own default is 3 GiB.
+fn memory(coordinator: &TransactionCoordinator) -> (String, String) {
+    let limit = coordinator.resources.limits.as_ref();
+    let mebibytes = limit
+        .and_then(|limit| quantity::units(limit.memory.as_deref()?))
+        .map(|bytes| bytes / (1 << 20));
+    let (heap, direct) = mebibytes.map_or((256, 128), |limit| (limit / 2, limit / 8));
+    let derived = format!("{}m", heap.max(64));
+    (
+        coordinator.heap.clone().unwrap_or(derived),
+        format!("{}m", direct.max(16)),
+    )
+}
+
 /// The server picks its own address unless told; it must be the pod's.
 fn command(system: &ValidSystem) -> Vec<String> {
     let coordinator = &system.spec.transaction_coordinator;
+    let (heap, direct) = memory(coordinator);
     let mut command = vec![
         "java".to_owned(),
-        format!("-Xms{}", coordinator.heap),
-        format!("-Xmx{}", coordinator.heap),
+        format!("-Xms{heap}"),
+        format!("-Xmx{heap}"),
         "-XX:+UseSerialGC".to_owned(),
-        "-XX:MaxDirectMemorySize=128m".to_owned(),
+        format!("-XX:MaxDirectMemorySize={direct}"),
+        // Without memory it would go on half alive; Kubernetes starts it again.
+        "-XX:+ExitOnOutOfMemoryError".to_owned(),
     ];
     command.extend(coordinator.jvm_options.iter().cloned());
     let rest = [

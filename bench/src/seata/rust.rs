@@ -1,0 +1,188 @@
+//! The Rust client under measurement, as a program that takes the same steps as the Java client:
+//! `connect` and `bench`.
+//!
+//! Not here yet: global transactions. Local ones are, as the base of what AT costs.
+
+use std::collections::BTreeSet;
+use std::io::{BufRead as _, Write as _};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context as _, bail, ensure};
+use rand::rngs::StdRng;
+use rand::{Rng as _, SeedableRng as _};
+use serde_json::{Value, json};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
+use tokio::task::JoinSet;
+
+use crate::figures::quantile;
+use crate::process::{own_cpu, status_mb};
+
+const UPDATE: &str = "UPDATE account SET balance = balance + ? WHERE id = ?";
+
+/// Takes steps until its standard input ends.
+pub(crate) async fn run() -> anyhow::Result<()> {
+    let mut client = None;
+    for line in std::io::stdin().lock().lines() {
+        let answer = answer(&mut client, &line?).await;
+        let answer = answer.unwrap_or_else(|error| json!({"error": format!("{error:#}")}));
+        writeln!(std::io::stdout(), "{answer}")?;
+    }
+    Ok(())
+}
+
+async fn answer(client: &mut Option<Client>, line: &str) -> anyhow::Result<Value> {
+    let step: Value = serde_json::from_str(line)?;
+    match step["op"].as_str() {
+        Some("connect") => {
+            *client = Some(Client::connect(&step).await?);
+            Ok(json!({}))
+        }
+        Some("bench") => client.as_ref().context("connect first")?.bench(&step).await,
+        other => bail!("no step is called {other:?}"),
+    }
+}
+
+#[derive(Clone)]
+struct Client {
+    pool: MySqlPool,
+}
+
+/// What the transactions of a round look like.
+#[derive(Clone, Copy)]
+struct Load {
+    global: bool,
+    branches: u64,
+    rows: u64,
+    rollback_percent: u64,
+    until: Instant,
+}
+
+#[derive(Default)]
+struct Tally {
+    microseconds: Vec<f64>,
+    rolled_back: u64,
+    failed: u64,
+    failure: Option<String>,
+}
+
+impl Client {
+    async fn connect(step: &Value) -> anyhow::Result<Self> {
+        let text = |name: &str| step[name].as_str().with_context(|| format!("no {name}"));
+        let url = text("url")?;
+        let address = url.strip_prefix("jdbc:mysql://").context("no JDBC url")?;
+        let (server, database) = address.split_once('/').context("no database")?;
+        let (host, port) = server.split_once(':').context("no port")?;
+        let options = MySqlConnectOptions::new()
+            .host(host)
+            .port(port.parse()?)
+            .username(text("user")?)
+            .password(text("password")?)
+            .database(database);
+        let connections = u32::try_from(whole(step, "pool")?)?;
+        let pool = MySqlPoolOptions::new()
+            .min_connections(connections)
+            .max_connections(connections)
+            .test_before_acquire(false)
+            .connect_with(options)
+            .await?;
+        Ok(Self { pool })
+    }
+
+    async fn bench(&self, step: &Value) -> anyhow::Result<Value> {
+        let begun = Instant::now();
+        let load = Load {
+            global: step["global"].as_bool().unwrap_or(true),
+            branches: whole(step, "branches")?,
+            rows: whole(step, "rows")?,
+            rollback_percent: whole(step, "rollbackPercent")?,
+            until: begun + Duration::from_secs(whole(step, "seconds")?),
+        };
+        ensure!(load.branches <= load.rows, "more branches than rows");
+        let cpu = own_cpu()?;
+        let mut running = JoinSet::new();
+        for number in 0..whole(step, "concurrency")? {
+            let random = StdRng::seed_from_u64(whole(step, "seed")? * 1000 + number);
+            running.spawn(Arc::new(self.clone()).load(load, random));
+        }
+        let mut all = Tally::default();
+        for tally in running.join_all().await {
+            all.microseconds.extend(tally.microseconds);
+            all.rolled_back += tally.rolled_back;
+            all.failed += tally.failed;
+            all.failure = tally.failure.or(all.failure);
+        }
+        let seconds = begun.elapsed().as_secs_f64();
+        let cpu = own_cpu()?.saturating_sub(cpu);
+        all.tell(seconds, cpu)
+    }
+
+    async fn load(self: Arc<Self>, load: Load, mut random: StdRng) -> Tally {
+        let mut tally = Tally::default();
+        while Instant::now() < load.until {
+            let begun = Instant::now();
+            let roll_back = load.global && random.random_range(0..100) < load.rollback_percent;
+            match self.one(load, roll_back, &mut random).await {
+                Ok(()) => {
+                    let took = begun.elapsed().as_secs_f64() * 1e6;
+                    tally.microseconds.push(took);
+                    tally.rolled_back += u64::from(roll_back);
+                }
+                Err(error) => {
+                    tally.failed += 1;
+                    tally.failure = Some(format!("{error:#}"));
+                }
+            }
+        }
+        tally
+    }
+
+    async fn one(&self, load: Load, _roll_back: bool, random: &mut StdRng) -> anyhow::Result<()> {
+        // Each row once: a branch must not wait for another of its own transaction.
+        let mut ids = BTreeSet::new();
+        while (ids.len() as u64) < load.branches {
+            ids.insert(random.random_range(1..=load.rows));
+        }
+        ensure!(
+            !load.global,
+            "global transactions are not part of this program yet"
+        );
+        for id in ids {
+            let mut transaction = self.pool.begin().await?;
+            sqlx::query(UPDATE)
+                .bind(1)
+                .bind(id)
+                .execute(&mut *transaction)
+                .await?;
+            transaction.commit().await?;
+        }
+        Ok(())
+    }
+}
+
+impl Tally {
+    fn tell(mut self, seconds: f64, cpu: Duration) -> anyhow::Result<Value> {
+        self.microseconds.sort_by(f64::total_cmp);
+        let percentile = |share| {
+            let value = quantile(&self.microseconds, share);
+            if value.is_nan() { 0.0 } else { value }
+        };
+        let transactions = u32::try_from(self.microseconds.len())?;
+        Ok(json!({
+            "transactions": transactions,
+            "rolledBack": self.rolled_back,
+            "failed": self.failed,
+            "failure": self.failure,
+            "seconds": seconds,
+            "perSecond": f64::from(transactions) / seconds,
+            "p50Microseconds": percentile(0.5),
+            "p99Microseconds": percentile(0.99),
+            "cpuSeconds": cpu.as_secs_f64(),
+            "rssMb": status_mb("self", "VmRSS")?,
+        }))
+    }
+}
+
+fn whole(step: &Value, name: &str) -> anyhow::Result<u64> {
+    step[name].as_u64().with_context(|| format!("no {name}"))
+}
