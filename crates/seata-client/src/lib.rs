@@ -5,3 +5,4 @@
 //! [`branch::Resource`]; a resource manager (AT, TCC) is a `Resource` and uses a `Coordinator`.
 
 pub mod branch;
+pub mod codec;
