@@ -6,3 +6,11 @@
 
 pub mod branch;
 pub mod codec;
+pub mod config;
+pub mod connection;
+#[cfg(feature = "http")]
+pub mod http;
+pub mod metrics;
+#[cfg(test)]
+mod testing;
+pub mod tm;
