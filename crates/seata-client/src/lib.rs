@@ -11,6 +11,8 @@ pub mod connection;
 #[cfg(feature = "http")]
 pub mod http;
 pub mod metrics;
+#[cfg(feature = "mysql")]
+pub mod tcc;
 #[cfg(test)]
 mod testing;
 pub mod tm;

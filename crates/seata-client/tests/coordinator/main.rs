@@ -2,9 +2,11 @@
 
 #![cfg(test)]
 
+mod mysql;
 mod outages;
 mod recorder;
 mod support;
+mod tcc;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -1,5 +1,6 @@
 //! A real coordinator, 1.8.0 in file mode, from the jars in the folder that `SEATA_1_8` names.
 
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
@@ -19,7 +20,7 @@ pub(crate) struct Tc {
 
 /// The thread that starts every child; the kernel ends them with it, and it lives as long as the
 /// program.
-fn spawn(command: Command) -> Child {
+pub(crate) fn spawn(command: Command) -> Child {
     type Order = (Command, mpsc::Sender<Child>);
     static NURSERY: Mutex<Option<mpsc::Sender<Order>>> = Mutex::new(None);
     let (answer, child) = mpsc::channel();
@@ -40,14 +41,30 @@ fn spawn(command: Command) -> Child {
     child.recv().unwrap()
 }
 
-fn free_port() -> u16 {
+pub(crate) fn free_port() -> u16 {
     let socket = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     socket.local_addr().unwrap().port()
 }
 
+/// A new empty folder. The owner removes it; what a program left that is no more, the next one.
+pub(crate) fn data_folder() -> tempfile::TempDir {
+    const PREFIX: &str = "seata-client-";
+    for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
+        let name = entry.file_name().into_string().unwrap_or_default();
+        let process = name
+            .strip_prefix(PREFIX)
+            .and_then(|rest| rest.split('-').next());
+        if process.is_some_and(|id| !Path::new("/proc").join(id).exists()) {
+            let _ = std::fs::remove_dir_all(entry.path());
+        }
+    }
+    let prefix = format!("{PREFIX}{}-", std::process::id());
+    tempfile::Builder::new().prefix(&prefix).tempdir().unwrap()
+}
+
 impl Tc {
     pub(crate) async fn start() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        let folder = data_folder();
         let (port, console) = (free_port(), free_port());
         let at = folder.path().display();
         let configuration = format!(
