@@ -10,7 +10,7 @@ use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
 
 use super::hub::Hub;
-use super::supervisor;
+use super::supervisor::{self, Lookup};
 use crate::branch::{Coordinator, CoordinatorError, NewBranch, Resource, Xid};
 use crate::codec::{
     BranchRegister, BranchReport, BranchStatus, GlobalBegin, GlobalEnd, GlobalStatus, Message,
@@ -54,8 +54,16 @@ impl Client {
 
     /// The same, counting into given metrics.
     pub fn start_with(config: Config, metrics: Metrics) -> Result<Self, ConfigError> {
+        Self::start_looking_up(config, metrics, supervisor::system_lookup())
+    }
+
+    pub(super) fn start_looking_up(
+        config: Config,
+        metrics: Metrics,
+        lookup: Lookup,
+    ) -> Result<Self, ConfigError> {
         config.check()?;
-        let hub = Arc::new(Hub::new(config, metrics));
+        let hub = Arc::new(Hub::new(config, metrics, lookup));
         let supervisor = Supervisor {
             task: tokio::sync::Mutex::new(Some(tokio::spawn(supervisor::supervise(Arc::clone(
                 &hub,

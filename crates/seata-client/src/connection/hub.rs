@@ -12,6 +12,7 @@ use tokio_util::task::TaskTracker;
 use super::dispatch::Dispatcher;
 use super::link::{self, Link};
 use super::refusal;
+use super::supervisor::Lookup;
 use crate::branch::{CoordinatorError, Xid};
 use crate::codec::Message;
 use crate::config::Config;
@@ -21,6 +22,7 @@ pub(crate) struct Hub {
     pub(crate) config: Config,
     pub(crate) metrics: Metrics,
     pub(super) dispatcher: Dispatcher,
+    pub(super) lookup: Lookup,
     links: RwLock<Vec<Arc<Link>>>,
     ready: watch::Sender<bool>,
     turn: AtomicUsize,
@@ -31,11 +33,12 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(config: Config, metrics: Metrics) -> Self {
+    pub(super) fn new(config: Config, metrics: Metrics, lookup: Lookup) -> Self {
         Self {
             dispatcher: Dispatcher::new(&config),
             config,
             metrics,
+            lookup,
             links: RwLock::default(),
             ready: watch::Sender::new(false),
             turn: AtomicUsize::new(0),
@@ -70,18 +73,17 @@ impl Hub {
         self.ready.send_replace(!links.is_empty());
     }
 
-    /// The coordinator that began the transaction first, then the others in turn.
+    /// The coordinator that began the transaction first; if none of these did, they take turns.
     fn candidates(&self, xid: Option<&Xid>) -> Vec<Arc<Link>> {
         let mut links = self.links();
         links.retain(|link| link.is_live());
-        if links.len() > 1 {
-            let turn = self.turn.fetch_add(1, Ordering::Relaxed) % links.len();
-            links.rotate_left(turn);
-        }
-        if let Some(xid) = xid {
-            // Stable, so the turn is kept among the rest.
-            links.sort_by_key(|link| !link.began(xid.as_str()));
-        }
+        let begun_by = xid.and_then(|xid| links.iter().position(|it| it.began(xid.as_str())));
+        let first = match begun_by {
+            Some(first) => first,
+            None if links.len() > 1 => self.turn.fetch_add(1, Ordering::Relaxed) % links.len(),
+            None => 0,
+        };
+        links.rotate_left(first);
         links
     }
 

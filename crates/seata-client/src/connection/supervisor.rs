@@ -5,9 +5,11 @@
 //! once right.
 
 use std::collections::{BTreeSet, HashMap};
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::future::BoxFuture;
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -111,12 +113,21 @@ fn settle(hub: &Hub, endpoints: &mut HashMap<SocketAddr, Endpoint>, ended: &Ende
     endpoint.failures = endpoint.failures.saturating_add(1);
 }
 
+/// The addresses of a `host:port`.
+pub(super) type Lookup =
+    Box<dyn Fn(String) -> BoxFuture<'static, io::Result<Vec<SocketAddr>>> + Send + Sync>;
+
+/// As the system looks names up; an address is its own.
+pub(super) fn system_lookup() -> Lookup {
+    Box::new(|name| Box::pin(async { Ok(tokio::net::lookup_host(name).await?.collect()) }))
+}
+
 /// All addresses of all names, and whether every name had one.
 async fn resolve(hub: &Hub) -> (BTreeSet<SocketAddr>, bool) {
     let mut found = BTreeSet::new();
     let mut all = true;
     for name in &hub.config.addresses {
-        match timeout(hub.config.connect_timeout, tokio::net::lookup_host(name)).await {
+        match timeout(hub.config.connect_timeout, (hub.lookup)(name.clone())).await {
             Ok(Ok(addresses)) => found.extend(addresses),
             Ok(Err(error)) => {
                 tracing::debug!(%name, %error, "a coordinator's name has no address");

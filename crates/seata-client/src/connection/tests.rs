@@ -1,7 +1,7 @@
 //! The connection against a coordinator that answers as it is told.
 
-use std::net::TcpListener;
-use std::sync::Arc;
+use std::net::{SocketAddr, TcpListener};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Client;
@@ -10,6 +10,7 @@ use crate::codec::{
     BranchEnd, BranchStatus, FrameKind, GlobalBegun, GlobalStatus, Merged, Message, ResultHead,
 };
 use crate::config::Config;
+use crate::metrics::Metrics;
 use crate::testing::{Act, Fake, Puppet, Reply, SOON, agreeable, begun, ended, xid};
 
 const SHORT: Duration = Duration::from_millis(50);
@@ -279,4 +280,80 @@ async fn the_last_clone_closes_the_channels() {
         }
     };
     tokio::time::timeout(SOON, gone).await.expect("closed");
+}
+
+/// A name whose addresses the test decides, and a client of it that looks it up often.
+fn named(addresses: &Arc<Mutex<Vec<SocketAddr>>>) -> Client {
+    let mut config = Config::new(["seata:8091"], "app", "group");
+    config.refresh = SHORT;
+    let addresses = Arc::clone(addresses);
+    let lookup = Box::new(move |name: String| {
+        assert_eq!(name, "seata:8091");
+        let found = addresses.lock().expect("whole").clone();
+        let found = match found.as_slice() {
+            [] => Err(std::io::ErrorKind::NotFound.into()),
+            _ => Ok(found),
+        };
+        Box::pin(std::future::ready(found)) as _
+    });
+    Client::start_looking_up(config, Metrics::default(), lookup).expect("starts")
+}
+
+#[tokio::test]
+async fn a_coordinator_that_moved_is_found_under_its_new_address() {
+    let addresses = Arc::new(Mutex::new(Vec::new()));
+    let client = named(&addresses);
+    assert!(is_no_channel(&client.begin("tx", MINUTE).await));
+    let old = Fake::start("1.8.0", agreeable).await;
+    *addresses.lock().expect("whole") = vec![old.address];
+    client.ready(SOON).await.expect("found");
+    let new = Fake::start("1.8.0", agreeable).await;
+    *addresses.lock().expect("whole") = vec![new.address];
+    let mut readiness = client.readiness();
+    old.act(Act::HangUp);
+    let lost = async { readiness.wait_for(|ready| !ready).await.is_ok() };
+    assert_eq!(tokio::time::timeout(SOON, lost).await, Ok(true));
+    client.ready(SOON).await.expect("found again");
+    assert_eq!(client.status(&xid()).await, Ok(GlobalStatus::Begin));
+    let counts = [&old, &new].map(|fake| (fake.count(101), fake.count(15)));
+    assert_eq!(counts, [(1, 0), (1, 1)], "the old address was left alone");
+}
+
+#[tokio::test]
+async fn every_address_of_a_name_is_used_and_a_transaction_stays_where_it_began() {
+    let one = Fake::start("1.8.0", |message| match message {
+        Message::GlobalBegin(_) => Reply::Now(begun("one:8091:1")),
+        other => agreeable(other),
+    })
+    .await;
+    let two = Fake::start("1.8.0", |message| match message {
+        Message::GlobalBegin(_) => Reply::Now(begun("two:8091:2")),
+        other => agreeable(other),
+    })
+    .await;
+    let addresses = Arc::new(Mutex::new(vec![one.address]));
+    let client = named(&addresses);
+    client.ready(SOON).await.expect("found");
+    // Found without any trouble to cause another look.
+    addresses.lock().expect("whole").push(two.address);
+    let both = async {
+        while client.metrics().channels() < 2 {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(SOON, both).await.expect("both");
+    for _ in 0..8 {
+        let begun = client.begin("tx", MINUTE).await.expect("begun");
+        let committed = client.commit(&begun).await;
+        assert_eq!(committed, Ok(GlobalStatus::Committed));
+    }
+    let counts = [&one, &two].map(|fake| (fake.count(1), fake.count(7)));
+    assert_eq!(
+        counts,
+        [(4, 4), (4, 4)],
+        "in turn, and each ended where it began"
+    );
+    // What its coordinator cannot be reached for goes to another.
+    let elsewhere = crate::branch::Xid::new("three:8091:3");
+    assert!(client.commit(&elsewhere).await.is_ok());
 }

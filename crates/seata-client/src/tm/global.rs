@@ -200,6 +200,10 @@ impl Client {
         let (outcome, result) = match ended.outcome {
             Commit::Committed => ("committed", Ok(())),
             Commit::NotCommitted => {
+                if status.is_none() {
+                    // It was never asked for: do not leave locks until the time-out.
+                    launched.xid = Some(xid.clone());
+                }
                 let error = GlobalError::NotCommitted { xid, status, cause };
                 ("not_committed", Err(error))
             }

@@ -240,23 +240,32 @@ async fn ends_are_tried_as_often_as_configured_and_then_told_apart() {
 }
 
 #[tokio::test]
-async fn a_commit_that_was_never_sent_is_not_committed() {
-    let fake = Fake::start("1.8.0", agreeable).await;
+async fn a_commit_that_was_never_sent_is_not_committed_and_rolled_back() {
+    let fake = Fake::start("1.8.0", |message| match message {
+        // A coordinator that does not answer is in the way of everything that comes after.
+        Message::GlobalStatus(_) => Reply::Never,
+        other => agreeable(other),
+    })
+    .await;
     let mut config = fake.config();
-    config.end_wait = Duration::from_millis(20);
+    config.outstanding_max = 1;
     config.end_tries = 2;
     let client = fake.client(config).await;
-    let mut readiness = client.readiness();
-    let ended: Ended = client
-        .global_tx(options(), async |_| {
-            drop(fake);
-            let gone = readiness.wait_for(|ready| !ready).await;
-            assert!(gone.is_ok());
-            Ok(1)
-        })
-        .await;
+    let other = client.clone();
+    let (full, mut fills) = tokio::sync::mpsc::channel(1);
+    let body = async |_| {
+        let in_the_way = tokio::spawn(async move { other.status(&xid()).await });
+        let waits = |it: Option<&Message>| matches!(it, Some(Message::GlobalStatus(_)));
+        fake.seen(1, |_, it| waits(it)).await;
+        full.send(in_the_way).await.expect("somebody waits");
+        Ok(1)
+    };
+    let ended: Ended = client.global_tx(options(), body).await;
     assert!(
         matches!(ended, Err(GlobalError::NotCommitted { status: None, .. })),
         "{ended:?}"
     );
+    fills.recv().await.expect("full").abort();
+    fake.seen(1, |_, it| rollbacks(it)).await;
+    assert_eq!(fake.count(COMMIT), 0);
 }

@@ -1,5 +1,6 @@
 //! Coordinators that die, come back, or stand still.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -7,9 +8,14 @@ use seata_client::branch::{BranchType, Coordinator as _, CoordinatorError};
 use seata_client::codec::GlobalStatus;
 use seata_client::config::Config;
 use seata_client::connection::Client;
+use seata_client::tm::{GlobalError, TxContext, TxOptions};
+use tokio::sync::mpsc;
+use tokio::task::JoinSet;
 
 use crate::recorder::{Recorder, SOON};
 use crate::support::Tc;
+
+const WORKERS: usize = 8;
 
 #[tokio::test]
 async fn a_killed_coordinator_is_found_again_within_two_seconds() {
@@ -42,6 +48,68 @@ async fn a_killed_coordinator_is_found_again_within_two_seconds() {
     // The new coordinator was told of the resource without anybody's doing.
     assert_eq!(recorder.asked(1).await[0].0, "commit");
     client.shutdown(SOON).await;
+}
+
+/// Runs transactions one after the other and says when one was committed.
+async fn work(client: Client, recorder: Arc<Recorder>, committed: mpsc::Sender<usize>, me: usize) {
+    loop {
+        let body = async |context: TxContext| {
+            let branch = recorder.branch(&context.xid.expect("a transaction"), "");
+            client.register(&branch).await
+        };
+        let ended = client.global_tx(TxOptions::new("load"), body).await;
+        let ended: Result<_, GlobalError<CoordinatorError>> = ended;
+        if ended.is_err() {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        } else if committed.send(me).await.is_err() {
+            return;
+        }
+    }
+}
+
+/// Until every worker has committed again.
+async fn all(committed: &mut mpsc::Receiver<usize>) {
+    while committed.try_recv().is_ok() {}
+    let everybody = async {
+        let mut seen = BTreeSet::new();
+        while seen.len() < WORKERS {
+            seen.insert(committed.recv().await.expect("they work"));
+        }
+    };
+    let in_time = tokio::time::timeout(SOON, everybody).await;
+    in_time.expect("everybody commits");
+}
+
+#[tokio::test]
+async fn work_that_goes_on_while_a_coordinator_is_killed_goes_on_after_it() {
+    let mut tc = Tc::start().await;
+    let config = Config::new([tc.address()], "app", "group");
+    let client = Client::start(config).expect("a good configuration");
+    client.ready(SOON).await.expect("ready");
+    let recorder = Arc::new(Recorder::new("load", BranchType::Tcc));
+    let registered = client.register_resource(Arc::clone(&recorder) as _).await;
+    registered.expect("registered");
+    let (committed, mut commits) = mpsc::channel(WORKERS);
+    let mut workers = JoinSet::new();
+    for me in 0..WORKERS {
+        workers.spawn(work(
+            client.clone(),
+            Arc::clone(&recorder),
+            committed.clone(),
+            me,
+        ));
+    }
+    all(&mut commits).await;
+    tc.kill();
+    tc.launch();
+    tc.ready().await;
+    let ready = Instant::now();
+    all(&mut commits).await;
+    let took = ready.elapsed();
+    assert!(took < Duration::from_secs(2), "{took:?}");
+    workers.shutdown().await;
+    client.shutdown(SOON).await;
+    assert_eq!(client.outstanding(), 0);
 }
 
 #[tokio::test]
