@@ -5,3 +5,14 @@
 //! [`branch::Resource`]; a resource manager (AT, TCC) is a `Resource` and uses a `Coordinator`.
 
 pub mod branch;
+pub mod codec;
+pub mod config;
+pub mod connection;
+#[cfg(feature = "http")]
+pub mod http;
+pub mod metrics;
+#[cfg(feature = "mysql")]
+pub mod tcc;
+#[cfg(test)]
+mod testing;
+pub mod tm;
