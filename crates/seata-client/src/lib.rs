@@ -4,4 +4,5 @@
 //! transaction coordinator (TC) implements [`branch::Coordinator`] and drives every
 //! [`branch::Resource`]; a resource manager (AT, TCC) is a `Resource` and uses a `Coordinator`.
 
+pub mod at;
 pub mod branch;
