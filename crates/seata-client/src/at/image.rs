@@ -89,3 +89,10 @@ fn one(table: &Table, position: usize, row: &MySqlRow, at: usize) -> Result<Valu
         Err(_) => Err(stale()),
     }
 }
+
+/// The primary key that stands in a row's last columns.
+pub(crate) fn key_at_end(table: &Table, row: &MySqlRow) -> Result<Vec<Value>, Error> {
+    let first = row.columns().len().saturating_sub(table.primary.len());
+    let places: Vec<_> = table.primary.iter().copied().zip(first..).collect();
+    values(table, &places, row)
+}

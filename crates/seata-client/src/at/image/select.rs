@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use sqlx::mysql::MySqlRow;
+use sqlx::mysql::{MySqlArguments, MySqlRow};
 use sqlx::{AssertSqlSafe, Column as _, MySqlConnection, Row as _};
 
 use super::{Image, values};
@@ -50,6 +50,15 @@ impl Read {
         Self {
             table: table.clone(),
             columns: wanted.into(),
+            all: false,
+        }
+    }
+
+    /// The columns of an image.
+    pub(crate) fn of(image: &Image) -> Self {
+        Self {
+            table: image.table.clone(),
+            columns: image.columns.clone(),
             all: false,
         }
     }
@@ -100,12 +109,11 @@ impl Read {
         &self,
         connection: &mut MySqlConnection,
         from: &str,
-        args: impl IntoIterator<Item = &Value>,
+        args: MySqlArguments,
         kept: bool,
     ) -> Result<Image, Error> {
         let (list, places) = self.list()?;
         let sql = format!("{list} FROM {from} FOR UPDATE");
-        let args = arguments(args).map_err(Error::Image)?;
         let rows = sqlx::query_with(AssertSqlSafe(sql), args)
             .persistent(kept)
             .fetch_all(connection)
@@ -166,7 +174,8 @@ impl Read {
             let condition = key_condition(&self.table, count)?;
             let from = format!("{} WHERE {condition}", quoted(&self.table.name));
             let padding = keys.last().into_iter().cycle().take(count - keys.len());
-            let args = keys.iter().chain(padding).flatten();
+            let args = arguments(keys.iter().chain(padding).flatten());
+            let args = args.map_err(Error::Image)?;
             let kept = count <= KEPT_KEYS_MAX;
             let part = self.rows(connection, &from, args, kept).await?;
             image.rows.extend(part.rows);
