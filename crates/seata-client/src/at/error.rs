@@ -63,7 +63,9 @@ pub enum Error {
     #[error("the statement has {expected} parameters, {given} were given")]
     Parameters { expected: usize, given: usize },
     /// The undo log does not fit into the database.
-    #[error("the undo log of {bytes} bytes is too large for this server; change fewer rows at once")]
+    #[error(
+        "the undo log of {bytes} bytes is too large for this server; change fewer rows at once"
+    )]
     UndoTooLarge { bytes: usize },
     #[error("the undo log cannot be written")]
     Undo(#[source] crate::at::undo::UndoError),

@@ -54,7 +54,11 @@ impl Image {
             let key = self.key(row);
             keys.iter().position(|other| *other == key)
         };
-        let mut rows: Vec<_> = self.rows.iter().map(|row| (place(row), row.clone())).collect();
+        let mut rows: Vec<_> = self
+            .rows
+            .iter()
+            .map(|row| (place(row), row.clone()))
+            .collect();
         rows.sort_by_key(|(place, _)| *place);
         self.rows = rows.into_iter().map(|(_, row)| row).collect();
         self

@@ -29,14 +29,11 @@ impl LockKeys {
 
     pub(crate) fn add_key(&mut self, table: &Table, key: &[Value]) -> Result<(), Error> {
         let text = row(table, key)?;
-        self.tables.entry(table.name.clone()).or_default().insert(text);
+        self.tables
+            .entry(table.name.clone())
+            .or_default()
+            .insert(text);
         Ok(())
-    }
-
-    pub(crate) fn append(&mut self, other: Self) {
-        for (table, rows) in other.tables {
-            self.tables.entry(table).or_default().extend(rows);
-        }
     }
 
     /// `table:key,key;table2:key`, with `_` between the columns of a key.
@@ -99,16 +96,18 @@ fn part(value: &Value) -> String {
 /// As Java's `LocalDateTime` writes itself: seconds and fraction only where there are any, the
 /// fraction in groups of three digits.
 fn iso(at: DateTime) -> String {
-    let mut text = format!("{}T{:02}:{:02}", at.date, at.hour, at.minute);
-    if at.second > 0 || at.micros > 0 {
-        text.push_str(&format!(":{:02}", at.second));
+    let minute = format!("{}T{:02}:{:02}", at.date, at.hour, at.minute);
+    if at.second == 0 && at.micros == 0 {
+        return minute;
     }
-    if at.micros > 0 && at.micros % 1000 == 0 {
-        text.push_str(&format!(".{:03}", at.micros / 1000));
-    } else if at.micros > 0 {
-        text.push_str(&format!(".{:06}", at.micros));
+    let second = at.second;
+    match at.micros {
+        0 => format!("{minute}:{second:02}"),
+        micros if micros.is_multiple_of(1000) => {
+            format!("{minute}:{second:02}.{:03}", micros / 1000)
+        }
+        micros => format!("{minute}:{second:02}.{micros:06}"),
     }
-    text
 }
 
 /// The name of a database as every client of the coordinator must spell it: the JDBC URL without
@@ -154,19 +153,28 @@ mod tests {
     fn keys_are_listed_by_table() {
         let mut keys = LockKeys::default();
         keys.add_key(&table("b", 1), &[Value::Int(-4)]).unwrap();
-        keys.add_key(&table("Account", 1), &[Value::UInt(u64::MAX)]).unwrap();
+        keys.add_key(&table("Account", 1), &[Value::UInt(u64::MAX)])
+            .unwrap();
         keys.add_key(&table("b", 1), &["a_b:c".into()]).unwrap();
         keys.add_key(&table("b", 1), &[Value::Int(-4)]).unwrap();
         assert_eq!(keys.text(), "Account:18446744073709551615;b:-4,a_b:c");
         let mut keys = LockKeys::default();
-        keys.add_key(&table("t", 2), &[Value::Int(1), "x".into()]).unwrap();
-        keys.add_key(&table("t", 2), &[Value::Bytes(vec![0xab, 1]), "x".into()]).unwrap();
+        keys.add_key(&table("t", 2), &[Value::Int(1), "x".into()])
+            .unwrap();
+        keys.add_key(&table("t", 2), &[Value::Bytes(vec![0xab, 1]), "x".into()])
+            .unwrap();
         assert_eq!(keys.text(), "t:1_x,ab01_x");
     }
 
     #[test]
     fn separators_and_empty_keys_are_refused() {
-        for (key, several) in [("a,b", false), ("a;b", false), ("", false), (" ", false), ("a_b", true)] {
+        for (key, several) in [
+            ("a,b", false),
+            ("a;b", false),
+            ("", false),
+            (" ", false),
+            ("a_b", true),
+        ] {
             let mut values = vec![Value::from(key)];
             if several {
                 values.push(1.into());
@@ -192,6 +200,9 @@ mod tests {
     fn a_database_has_one_name() {
         assert_eq!(resource_id("db", 3306, "pay"), "jdbc:mysql://db:3306/pay");
         let url = "jdbc:mysql:loadbalance://a:1,b:2/pay?useSSL=false&x=a,b";
-        assert_eq!(resource_id_of_url(url), "jdbc:mysql:loadbalance://a:1|b:2/pay");
+        assert_eq!(
+            resource_id_of_url(url),
+            "jdbc:mysql:loadbalance://a:1|b:2/pay"
+        );
     }
 }

@@ -66,8 +66,7 @@ impl AtPool {
         check_undo_table(&pool, &undo_table).await?;
         let facts = Facts::read(&pool).await?;
         let options = pool.connect_options();
-        let default_id =
-            || resource_id(options.get_host(), options.get_port(), &facts.database);
+        let default_id = || resource_id(options.get_host(), options.get_port(), &facts.database);
         let shared = Arc::new(Shared {
             resource_id: config.resource_id.clone().unwrap_or_else(default_id),
             plans: Plans::new(config.statements_kept),
@@ -225,7 +224,10 @@ impl Facts {
         let sql = "SELECT CAST(DATABASE() AS CHAR) AS db, CAST(@@sql_mode AS CHAR) AS mode, \
                    CAST(@@max_allowed_packet AS UNSIGNED) AS packet, \
                    CAST(@@auto_increment_increment AS UNSIGNED) AS step";
-        let row = sqlx::query(sql).fetch_one(pool).await.map_err(Error::Database)?;
+        let row = sqlx::query(sql)
+            .fetch_one(pool)
+            .await
+            .map_err(Error::Database)?;
         let mode: String = row.try_get("mode").map_err(Error::Database)?;
         let database: Option<String> = row.try_get("db").map_err(Error::Database)?;
         let unsuitable = |problem: &str| Error::Unsuitable {

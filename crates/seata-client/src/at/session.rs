@@ -26,7 +26,10 @@ impl Session {
             connection: Some(connection),
             busy: false,
         };
-        session.command("START TRANSACTION").await.map_err(Error::Database)?;
+        session
+            .command("START TRANSACTION")
+            .await
+            .map_err(Error::Database)?;
         Ok(session)
     }
 

@@ -12,8 +12,9 @@ use super::value::Kind;
 pub(crate) use cache::Tables;
 
 /// A column.
+#[expect(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Column {
+pub(crate) struct Column {
     pub name: String,
     /// `None` for types that cannot be imaged.
     pub kind: Option<Kind>,
@@ -32,7 +33,7 @@ pub struct Column {
 
 /// A unique key as its columns' positions in [`Table::columns`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct UniqueKey {
+pub(crate) struct UniqueKey {
     pub name: String,
     pub columns: Vec<usize>,
     /// Whether equal columns are all there is to it: no prefix, no expression.
@@ -41,7 +42,7 @@ pub struct UniqueKey {
 
 /// A table that branches may write.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Table {
+pub(crate) struct Table {
     /// As the server spells it.
     pub name: String,
     pub columns: Vec<Column>,
@@ -56,7 +57,7 @@ pub struct Table {
 
 impl Table {
     /// A column's position; names are compared as the server does, without regard to case.
-    pub fn position(&self, name: &str) -> Option<usize> {
+    pub(crate) fn position(&self, name: &str) -> Option<usize> {
         let same = |column: &Column| column.name.eq_ignore_ascii_case(name);
         self.columns
             .iter()
@@ -122,7 +123,10 @@ impl Table {
         }
         if self.triggers {
             let way_out = "do the triggers' work in the transaction, or write outside of it";
-            return Err(refuse("it has triggers, which have no images".to_owned(), way_out));
+            return Err(refuse(
+                "it has triggers, which have no images".to_owned(),
+                way_out,
+            ));
         }
         Ok(())
     }

@@ -9,8 +9,8 @@ mod field;
 mod json;
 
 pub use context::{Compression, Context};
-pub(crate) use field::{from_undo, to_undo};
 pub use field::UndoValue;
+pub(crate) use field::{from_undo, to_undo};
 pub use json::{decode, encode};
 
 /// Why an undo log could not be read or written.

@@ -35,14 +35,21 @@ async fn a_branch_can_be_left_at_every_step() {
         let work = async {
             let mut local = world.at.begin(&xid).await.unwrap();
             local.execute(PAY, &[1.into(), 1.into()]).await.unwrap();
-            local.execute("DELETE FROM account WHERE id = 2", &[]).await.unwrap();
+            local
+                .execute("DELETE FROM account WHERE id = 2", &[])
+                .await
+                .unwrap();
             local.commit().await.unwrap();
         };
         ended += usize::from(polls(count, work).await);
         world.roll_back(&xid).await;
         // One statement of its own on each connection of the pool: none may be lost.
         let notes = (0..8).map(|_| {
-            world.at.execute(None, "UPDATE account SET money = money + 1 WHERE id = 3", &[])
+            world.at.execute(
+                None,
+                "UPDATE account SET money = money + 1 WHERE id = 3",
+                &[],
+            )
         });
         for done in futures::future::join_all(notes).await {
             done.unwrap();
@@ -50,7 +57,11 @@ async fn a_branch_can_be_left_at_every_step() {
         let three = "SELECT CAST(money AS SIGNED) FROM account WHERE id = 3";
         assert_eq!(world.number(three).await, 108, "after {count} steps");
         execute(&world.plain, "UPDATE account SET money = 100 WHERE id = 3").await;
-        assert_eq!(world.contents("account").await, before, "after {count} steps");
+        assert_eq!(
+            world.contents("account").await,
+            before,
+            "after {count} steps"
+        );
         if ended == 5 {
             return;
         }
@@ -67,14 +78,22 @@ async fn a_rollback_can_be_left_at_every_step() {
     let mut ended = 0;
     for count in 0..400 {
         let xid = world.begin();
-        world.at.execute(&xid, PAY, &[1.into(), 1.into()]).await.unwrap();
+        world
+            .at
+            .execute(&xid, PAY, &[1.into(), 1.into()])
+            .await
+            .unwrap();
         let branch = world.tc.branches(&xid).remove(0);
         let undo = async {
             resource.undo(&branch).await.unwrap();
         };
         ended += usize::from(polls(count, undo).await);
         world.roll_back(&xid).await;
-        assert_eq!(world.contents("account").await, before, "after {count} steps");
+        assert_eq!(
+            world.contents("account").await,
+            before,
+            "after {count} steps"
+        );
         if ended == 5 {
             return;
         }
@@ -91,10 +110,12 @@ async fn a_transaction_that_is_forgotten_is_rolled_back() {
     drop(local);
     // Waits for the row's lock, so for the end of the rollback.
     let args = [5.into(), 1.into()];
-    let done = tokio::time::timeout(
-        Duration::from_secs(20),
-        world.at.execute(None, PAY, &args),
-    );
+    let done = tokio::time::timeout(Duration::from_secs(20), world.at.execute(None, PAY, &args));
     done.await.unwrap().unwrap();
-    assert_eq!(world.number("SELECT CAST(money AS SIGNED) FROM account WHERE id = 1").await, 105);
+    assert_eq!(
+        world
+            .number("SELECT CAST(money AS SIGNED) FROM account WHERE id = 1")
+            .await,
+        105
+    );
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use seata_client::at::{AtConfig, Scope};
 use seata_client::branch::{PhaseTwo, Resource as _};
 
+use crate::coordinator::Forgetful;
 use crate::world::{ACCOUNT, World, config, execute};
 
 const PAY: &str = "UPDATE account SET money = money + ? WHERE id = ?";
@@ -14,7 +15,11 @@ async fn undo_rows_of_committed_branches_are_deleted() {
     let world = World::new(ACCOUNT).await;
     for _ in 0..20 {
         let xid = world.begin();
-        world.at.execute(&xid, PAY, &[1.into(), 1.into()]).await.unwrap();
+        world
+            .at
+            .execute(&xid, PAY, &[1.into(), 1.into()])
+            .await
+            .unwrap();
         world.commit(&xid).await;
     }
     world.until("SELECT COUNT(*) FROM undo_log", 0).await;
@@ -34,14 +39,21 @@ async fn waiting_deletions_are_done_at_shutdown() {
     let mut branches = Vec::new();
     for _ in 0..20 {
         let xid = world.begin();
-        world.at.execute(&xid, PAY, &[1.into(), 1.into()]).await.unwrap();
+        world
+            .at
+            .execute(&xid, PAY, &[1.into(), 1.into()])
+            .await
+            .unwrap();
         branches.extend(world.tc.branches(&xid));
         world.commit(&xid).await;
     }
     assert_eq!(world.undo_rows().await, 20);
     world.at.shutdown().await;
     assert_eq!(world.undo_rows().await, 0);
-    assert_eq!(world.at.resource().commit(&branches[0]).await, PhaseTwo::Retry);
+    assert_eq!(
+        world.at.resource().commit(&branches[0]).await,
+        PhaseTwo::Retry
+    );
 }
 
 #[tokio::test]
@@ -55,10 +67,13 @@ async fn failed_deletions_are_tried_again_and_a_full_queue_asks_for_patience() {
     let mut branches = Vec::new();
     for _ in 0..10 {
         let xid = world.begin();
-        world.at.execute(&xid, PAY, &[1.into(), 1.into()]).await.unwrap();
+        world
+            .at
+            .execute(&xid, PAY, &[1.into(), 1.into()])
+            .await
+            .unwrap();
         branches.extend(world.tc.branches(&xid));
-    world.tc.set_rolling_back(&xid);
-        world.tc.commit(&xid, &crate::commits::Nothing).await;
+        world.tc.commit(&xid, &Forgetful).await;
     }
     execute(&world.plain, "RENAME TABLE undo_log TO away").await;
     let resource = world.at.resource();
@@ -79,31 +94,6 @@ async fn failed_deletions_are_tried_again_and_a_full_queue_asks_for_patience() {
     world.until("SELECT COUNT(*) FROM undo_log", 0).await;
 }
 
-/// Takes every commit and does nothing.
-#[derive(Debug)]
-pub(crate) struct Nothing;
-
-#[async_trait::async_trait]
-impl seata_client::branch::Resource for Nothing {
-    fn resource_id(&self) -> &str {
-        ""
-    }
-
-    fn branch_type(&self) -> seata_client::branch::BranchType {
-        seata_client::branch::BranchType::At
-    }
-
-    async fn commit(&self, _: &seata_client::branch::Branch) -> PhaseTwo {
-        PhaseTwo::Done
-    }
-
-    async fn rollback(&self, _: &seata_client::branch::Branch) -> PhaseTwo {
-        PhaseTwo::Done
-    }
-
-    async fn delete_undo(&self, _: u16) {}
-}
-
 #[tokio::test]
 async fn without_a_global_transaction_everything_passes() {
     let world = World::new(ACCOUNT).await;
@@ -121,7 +111,12 @@ async fn without_a_global_transaction_everything_passes() {
     let mut local = world.at.begin(None).await.unwrap();
     local.execute("DELETE FROM loose", &[]).await.unwrap();
     drop(local);
-    assert_eq!(world.number("SELECT CAST(SUM(a) AS SIGNED) FROM loose").await, 3);
+    assert_eq!(
+        world
+            .number("SELECT CAST(SUM(a) AS SIGNED) FROM loose")
+            .await,
+        3
+    );
     assert_eq!(world.undo_rows().await, 0);
     assert_eq!(world.at.metrics().branches, 0);
 }
@@ -133,7 +128,10 @@ async fn what_changes_nothing_is_no_branch() {
     let mut local = world.at.begin(&xid).await.unwrap();
     local.fetch("SELECT * FROM account", &[]).await.unwrap();
     local.execute(PAY, &[1.into(), 77.into()]).await.unwrap();
-    local.execute("DELETE FROM account WHERE id = 77", &[]).await.unwrap();
+    local
+        .execute("DELETE FROM account WHERE id = 77", &[])
+        .await
+        .unwrap();
     let ignored = "INSERT IGNORE INTO account (id, money) VALUES (1, 1)";
     assert_eq!(local.execute(ignored, &[]).await.unwrap().rows_affected, 0);
     local.commit().await.unwrap();

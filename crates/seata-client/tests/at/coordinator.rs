@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use seata_client::branch::{
-    Branch, Coordinator, CoordinatorError, NewBranch, PhaseTwo, Resource, Xid,
+    Branch, BranchType, Coordinator, CoordinatorError, NewBranch, PhaseTwo, Resource, Xid,
 };
 
 #[derive(Debug, Default)]
@@ -78,13 +78,19 @@ impl Memory {
             resource_id: branch.resource_id.clone(),
             application_data: branch.application_data.clone(),
         };
-        let own = state.branches.iter().filter(|(_, branch)| branch.xid == *xid);
+        let own = state
+            .branches
+            .iter()
+            .filter(|(_, branch)| branch.xid == *xid);
         own.map(of).collect()
     }
 
     pub(crate) fn lock_keys(&self, xid: &Xid) -> Vec<String> {
         let state = self.0.lock().unwrap();
-        let own = state.branches.iter().filter(|(_, branch)| branch.xid == *xid);
+        let own = state
+            .branches
+            .iter()
+            .filter(|(_, branch)| branch.xid == *xid);
         own.map(|(_, branch)| branch.lock_keys.clone()).collect()
     }
 
@@ -164,4 +170,29 @@ pub(crate) fn unanswered() -> CoordinatorError {
         after: Duration::from_secs(1),
         message: "lost".to_owned(),
     }
+}
+
+/// A resource manager that says yes and does nothing.
+#[derive(Debug)]
+pub(crate) struct Forgetful;
+
+#[async_trait]
+impl Resource for Forgetful {
+    fn resource_id(&self) -> &'static str {
+        ""
+    }
+
+    fn branch_type(&self) -> BranchType {
+        BranchType::At
+    }
+
+    async fn commit(&self, _: &Branch) -> PhaseTwo {
+        PhaseTwo::Done
+    }
+
+    async fn rollback(&self, _: &Branch) -> PhaseTwo {
+        PhaseTwo::Done
+    }
+
+    async fn delete_undo(&self, _: u16) {}
 }

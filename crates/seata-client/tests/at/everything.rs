@@ -67,7 +67,9 @@ fn text(random: &mut StdRng, latin: bool) -> String {
         "ab'\"\\% é;數据🦀\n\u{0}".chars().collect()
     };
     let length = random.random_range(0..10);
-    (0..length).map(|_| *characters.choose(random).unwrap()).collect()
+    (0..length)
+        .map(|_| *characters.choose(random).unwrap())
+        .collect()
 }
 
 fn bytes(random: &mut StdRng, longest: usize) -> Vec<u8> {
@@ -85,7 +87,9 @@ fn date(random: &mut StdRng) -> String {
 }
 
 fn clock(random: &mut StdRng) -> String {
-    let micros = *[0, 120_000, random.random_range(0..1_000_000)].choose(random).unwrap();
+    let micros = *[0, 120_000, random.random_range(0..1_000_000)]
+        .choose(random)
+        .unwrap();
     format!(
         "{:02}:{:02}:{:02}.{micros:06}",
         random.random_range(0..24),
@@ -110,7 +114,10 @@ fn value(random: &mut StdRng, column: &str) -> Value {
         "c_big" => random.random::<i64>().into(),
         "c_ubig" | "c_bit64" => random.random::<u64>().into(),
         "c_dec" => {
-            let (whole, part) = (random.random::<i64>(), random.random_range(0..10_000_000_000_u64));
+            let (whole, part) = (
+                random.random::<i64>(),
+                random.random_range(0..10_000_000_000_u64),
+            );
             Value::Decimal(format!("{whole}123456789.{part:010}"))
         }
         "c_float" => f32::from_bits(random.random::<u32>() & 0xbf7f_ffff).into(),
@@ -141,7 +148,12 @@ fn value(random: &mut StdRng, column: &str) -> Value {
         "c_datetime" | "c_seconds" => format!("{} {}", date(random), clock(random)).into(),
         "c_timestamp" => {
             let year = random.random_range(1971..2037);
-            format!("{year}-{:02}-11 {}", random.random_range(1..=12), clock(random)).into()
+            format!(
+                "{year}-{:02}-11 {}",
+                random.random_range(1..=12),
+                clock(random)
+            )
+            .into()
         }
         "c_year" => random.random_range(1901..=2155).into(),
         _ => unreachable!("{column}"),
@@ -149,7 +161,11 @@ fn value(random: &mut StdRng, column: &str) -> Value {
 }
 
 fn columns(random: &mut StdRng, count: usize) -> Vec<&'static str> {
-    TYPES.map(|(name, _)| name).choose_multiple(random, count).copied().collect()
+    TYPES
+        .map(|(name, _)| name)
+        .choose_multiple(random, count)
+        .copied()
+        .collect()
 }
 
 fn id(random: &mut StdRng) -> i32 {
@@ -160,9 +176,13 @@ fn id(random: &mut StdRng) -> i32 {
 fn unique(random: &mut StdRng) -> [Value; 3] {
     let some = |random: &mut StdRng| random.random_range(0..4) > 0;
     [
-        some(random).then(|| format!("u{}", random.random_range(0..8))).into(),
+        some(random)
+            .then(|| format!("u{}", random.random_range(0..8)))
+            .into(),
         some(random).then(|| random.random_range(0..4)).into(),
-        some(random).then(|| format!("2024-01-{:02}", random.random_range(1..4))).into(),
+        some(random)
+            .then(|| format!("2024-01-{:02}", random.random_range(1..4)))
+            .into(),
     ]
 }
 
@@ -191,7 +211,10 @@ fn insert(random: &mut StdRng, form: &str) -> (String, Vec<Value>) {
     );
     if form == "INSERT" && random.random::<bool>() {
         let updated = columns(random, 2);
-        sql = format!("{sql} ON DUPLICATE KEY UPDATE {0} = VALUES({0}), {1} = ?", updated[0], updated[1]);
+        sql = format!(
+            "{sql} ON DUPLICATE KEY UPDATE {0} = VALUES({0}), {1} = ?",
+            updated[0], updated[1]
+        );
         args.push(value(random, updated[1]));
     }
     (sql, args)
@@ -200,15 +223,27 @@ fn insert(random: &mut StdRng, form: &str) -> (String, Vec<Value>) {
 fn condition(random: &mut StdRng) -> (String, Vec<Value>) {
     match random.random_range(0..7) {
         0 => ("WHERE id = ?".to_owned(), vec![id(random).into()]),
-        1 => ("WHERE id IN (?, ?, 3)".to_owned(), vec![id(random).into(), id(random).into()]),
-        2 => ("WHERE id > ? ORDER BY id DESC LIMIT 2".to_owned(), vec![id(random).into()]),
-        3 => ("ORDER BY RAND() LIMIT ?".to_owned(), vec![random.random_range(1..4).into()]),
+        1 => (
+            "WHERE id IN (?, ?, 3)".to_owned(),
+            vec![id(random).into(), id(random).into()],
+        ),
+        2 => (
+            "WHERE id > ? ORDER BY id DESC LIMIT 2".to_owned(),
+            vec![id(random).into()],
+        ),
+        3 => (
+            "ORDER BY RAND() LIMIT ?".to_owned(),
+            vec![random.random_range(1..4).into()],
+        ),
         4 => ("WHERE RAND() < 0.5".to_owned(), vec![]),
         5 => (
             "WHERE id IN (SELECT x.n FROM (SELECT 1 AS n UNION SELECT ?) x)".to_owned(),
             vec![id(random).into()],
         ),
-        _ => ("WHERE u_text LIKE 'u%' OR u_a IS NULL AND c_tiny <> ?".to_owned(), vec![1.into()]),
+        _ => (
+            "WHERE u_text LIKE 'u%' OR u_a IS NULL AND c_tiny <> ?".to_owned(),
+            vec![1.into()],
+        ),
     }
 }
 
@@ -223,7 +258,10 @@ fn statement(random: &mut StdRng) -> (String, Vec<Value>) {
         6 => {
             let (condition, mut args) = condition(random);
             args.insert(0, unique(random)[0].clone());
-            (format!("UPDATE everything SET u_text = ?, hidden = id {condition}"), args)
+            (
+                format!("UPDATE everything SET u_text = ?, hidden = id {condition}"),
+                args,
+            )
         }
         _ => {
             let names = columns(random, 3);
@@ -231,7 +269,10 @@ fn statement(random: &mut StdRng) -> (String, Vec<Value>) {
             let mut args: Vec<Value> = names.iter().map(|name| value(random, name)).collect();
             args.extend(rest);
             let set: Vec<_> = names.iter().map(|name| format!("e.{name} = ?")).collect();
-            (format!("UPDATE everything AS e SET {} {condition}", set.join(", ")), args)
+            (
+                format!("UPDATE everything AS e SET {} {condition}", set.join(", ")),
+                args,
+            )
         }
     }
 }
@@ -239,7 +280,10 @@ fn statement(random: &mut StdRng) -> (String, Vec<Value>) {
 /// Rows as no strict session could write them are there, too.
 async fn fill(world: &World, random: &mut StdRng) {
     let mut connection = world.plain.acquire().await.unwrap();
-    connection.execute("SET SESSION sql_mode = ''").await.unwrap();
+    connection
+        .execute("SET SESSION sql_mode = ''")
+        .await
+        .unwrap();
     for _ in 0..random.random_range(0..9) {
         let (sql, args) = insert(random, "INSERT IGNORE");
         let mut query = sqlx::query(AssertSqlSafe(sql));
@@ -251,7 +295,10 @@ async fn fill(world: &World, random: &mut StdRng) {
     let zero = "UPDATE everything SET c_date = '0000-00-00', c_datetime = '2024-00-00', \
                 c_timestamp = 0, c_year = 0 WHERE id % 3 = 0";
     connection.execute(zero).await.unwrap();
-    connection.execute("SET SESSION sql_mode = DEFAULT").await.unwrap();
+    connection
+        .execute("SET SESSION sql_mode = DEFAULT")
+        .await
+        .unwrap();
 }
 
 type Query = sqlx::query::Query<'static, sqlx::MySql, sqlx::mysql::MySqlArguments>;
@@ -290,7 +337,7 @@ async fn branch(mut local: AtTransaction, random: &mut StdRng, done: &mut Vec<St
 async fn round(seed: u64) {
     let mut random = StdRng::seed_from_u64(seed);
     let config = AtConfig {
-        only_changed_columns: seed % 3 != 0,
+        only_changed_columns: !seed.is_multiple_of(3),
         zone: jiff_zone(seed),
         ..config()
     };
@@ -306,11 +353,22 @@ async fn round(seed: u64) {
             branch(local, &mut random, &mut done).await;
         }
         let answers = world.tc.roll_back(&xid, &*world.at.resource()).await;
-        let undone = answers.iter().all(|a| *a == seata_client::branch::PhaseTwo::Done);
+        let undone = answers
+            .iter()
+            .all(|a| *a == seata_client::branch::PhaseTwo::Done);
         let story = done.join("\n");
-        assert!(undone, "seed {seed}: {answers:?}\n{story}");
+        let mut reasons = Vec::new();
+        for branch in world.tc.branches(&xid).iter().rev().filter(|_| !undone) {
+            reasons.push(world.at.resource().undo(branch).await);
+        }
+        assert!(undone, "seed {seed}: {answers:?}\n{story}\n{reasons:#?}");
         let after = world.contents("everything").await;
-        assert_eq!(after, before, "seed {seed}:\n{story}");
+        let changed: Vec<_> = after.iter().filter(|row| !before.contains(row)).collect();
+        let missing: Vec<_> = before.iter().filter(|row| !after.contains(row)).collect();
+        assert!(
+            after == before,
+            "seed {seed}:\n{story}\n{changed:#?}\n{missing:#?}"
+        );
         assert_eq!(world.undo_rows().await, 0);
     }
     world.at.shutdown().await;

@@ -26,8 +26,17 @@ const SCHEMA: &str = "CREATE TABLE nokey (a INT);
 async fn what_cannot_be_undone_is_refused_and_not_done() {
     let world = World::new(&format!("{SCHEMA}{ACCOUNT}")).await;
     let tables = [
-        "nokey", "floating", "slow", "parent", "child", "watched", "prefixed", "texts", "account",
-        "defaulted", "counted",
+        "nokey",
+        "floating",
+        "slow",
+        "parent",
+        "child",
+        "watched",
+        "prefixed",
+        "texts",
+        "account",
+        "defaulted",
+        "counted",
     ];
     let mut before = Vec::new();
     for table in tables {
@@ -87,21 +96,39 @@ async fn a_failed_statement_spoils_nothing_but_an_unimaged_change_does() {
     let before = world.contents("account").await;
     let xid = world.begin();
     let mut local = world.at.begin(&xid).await.unwrap();
-    local.execute("UPDATE account SET money = 1 WHERE id = 1", &[]).await.unwrap();
+    local
+        .execute("UPDATE account SET money = 1 WHERE id = 1", &[])
+        .await
+        .unwrap();
     let duplicate = "INSERT INTO account (id, money) VALUES (2, 1)";
     let error = local.execute(duplicate, &[]).await.unwrap_err();
     assert!(matches!(error, Error::Statement(_)), "{error:?}");
     local.execute("NONSENSE", &[]).await.unwrap_err();
-    local.execute("UPDATE account SET money = ? WHERE id = 2", &[]).await.unwrap_err();
-    local.execute("UPDATE account SET money = 2 WHERE id = 2", &[]).await.unwrap();
+    local
+        .execute("UPDATE account SET money = ? WHERE id = 2", &[])
+        .await
+        .unwrap_err();
+    local
+        .execute("UPDATE account SET money = 2 WHERE id = 2", &[])
+        .await
+        .unwrap();
     local.commit().await.unwrap();
     world.roll_back(&xid).await;
     assert_eq!(world.contents("account").await, before);
     let xid = world.begin();
     let mut local = world.at.begin(&xid).await.unwrap();
-    local.execute("UPDATE account SET money = 1 WHERE id = 1", &[]).await.unwrap();
-    local.execute("UPDATE texts SET v = 2", &[]).await.unwrap_err();
-    let error = local.execute("UPDATE account SET money = 2 WHERE id = 2", &[]).await.unwrap_err();
+    local
+        .execute("UPDATE account SET money = 1 WHERE id = 1", &[])
+        .await
+        .unwrap();
+    local
+        .execute("UPDATE texts SET v = 2", &[])
+        .await
+        .unwrap_err();
+    let error = local
+        .execute("UPDATE account SET money = 2 WHERE id = 2", &[])
+        .await
+        .unwrap_err();
     assert!(matches!(error, Error::Broken), "{error:?}");
     assert!(matches!(local.commit().await, Err(Error::Broken)));
     assert_eq!(world.contents("account").await, before);
@@ -122,7 +149,10 @@ async fn a_statement_of_too_many_rows_is_refused() {
         "INSERT INTO account (id, money) VALUES (7, 1), (8, 1), (9, 1)",
     ] {
         let error = world.at.execute(&xid, sql, &[]).await.unwrap_err();
-        assert!(matches!(error, Error::TooManyRows { limit: 2, .. }), "{error:?}");
+        assert!(
+            matches!(error, Error::TooManyRows { limit: 2, .. }),
+            "{error:?}"
+        );
     }
     assert_eq!(world.contents("account").await, before);
 }

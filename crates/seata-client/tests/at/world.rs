@@ -58,7 +58,10 @@ impl World {
     }
 
     pub(crate) async fn number(&self, sql: &str) -> i64 {
-        sqlx::query_scalar(AssertSqlSafe(sql.to_owned())).fetch_one(&self.plain).await.unwrap()
+        sqlx::query_scalar(AssertSqlSafe(sql.to_owned()))
+            .fetch_one(&self.plain)
+            .await
+            .unwrap()
     }
 
     pub(crate) async fn undo_rows(&self) -> i64 {
@@ -71,7 +74,11 @@ impl World {
         let rows = format!("SELECT * FROM {table} ORDER BY 1");
         let mut contents = Vec::new();
         for sql in [checksum, rows] {
-            for row in raw_sql(AssertSqlSafe(sql)).fetch_all(&self.plain).await.unwrap() {
+            for row in raw_sql(AssertSqlSafe(sql))
+                .fetch_all(&self.plain)
+                .await
+                .unwrap()
+            {
                 let mut text = String::new();
                 for at in 0..row.len() {
                     let value = row.try_get_raw(at).unwrap();
@@ -89,7 +96,10 @@ impl World {
     pub(crate) async fn until(&self, sql: &str, expected: i64) {
         let deadline = tokio::time::Instant::now() + Duration::from_mins(1);
         while self.number(sql).await != expected {
-            assert!(tokio::time::Instant::now() < deadline, "gave up waiting: {sql} = {expected}");
+            assert!(
+                tokio::time::Instant::now() < deadline,
+                "gave up waiting: {sql} = {expected}"
+            );
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
     }

@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _, Executor as _, MySqlPool};
 
-const DATA_PREFIX: &str = "seata-client-mysql-";
+const DATA_PREFIX: &str = "seata-at-mysql-";
 
 /// A port that nobody listens on, below the range that outgoing connections get theirs from.
 pub(crate) fn free_port() -> u16 {
@@ -33,18 +33,24 @@ pub(crate) fn spawn_bound(mut command: Command) {
     let (started, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let child: std::io::Result<Child> = command.stdin(Stdio::null()).spawn();
-        started.send(child.as_ref().map(Child::id).map_err(ToString::to_string)).unwrap();
+        started
+            .send(child.as_ref().map(Child::id).map_err(ToString::to_string))
+            .unwrap();
         loop {
             std::thread::park();
         }
     });
-    wait.recv().unwrap().expect("the server could not be started");
+    wait.recv()
+        .unwrap()
+        .expect("the server could not be started");
 }
 
 fn remove_what_dead_runs_left() {
     for entry in std::fs::read_dir(std::env::temp_dir()).unwrap().flatten() {
         let name = entry.file_name().into_string().unwrap_or_default();
-        let process = name.strip_prefix(DATA_PREFIX).and_then(|rest| rest.split('-').next());
+        let process = name
+            .strip_prefix(DATA_PREFIX)
+            .and_then(|rest| rest.split('-').next());
         if process.is_some_and(|id| !PathBuf::from(format!("/proc/{id}")).exists()) {
             let _ = std::fs::remove_dir_all(entry.path());
         }
@@ -63,7 +69,11 @@ fn start() -> u16 {
     let usr = PathBuf::from(rootfs).join("usr");
     remove_what_dead_runs_left();
     let prefix = format!("{DATA_PREFIX}{}-", std::process::id());
-    let data = tempfile::Builder::new().prefix(&prefix).tempdir().unwrap().keep();
+    let data = tempfile::Builder::new()
+        .prefix(&prefix)
+        .tempdir()
+        .unwrap()
+        .keep();
     let mysqld = |command: &mut Command| {
         command
             .arg("--library-path")
@@ -72,14 +82,25 @@ fn start() -> u16 {
             .arg("--no-defaults")
             .arg(format!("--basedir={}", usr.display()))
             .arg(format!("--datadir={}", data.join("data").display()))
-            .arg(format!("--lc-messages-dir={}", usr.join("share/mysql").display()))
-            .args(["--user=root", "--log-error-verbosity=1", "--secure-file-priv="]);
+            .arg(format!(
+                "--lc-messages-dir={}",
+                usr.join("share/mysql").display()
+            ))
+            .args([
+                "--user=root",
+                "--log-error-verbosity=1",
+                "--secure-file-priv=",
+            ]);
     };
     let loader = usr.join("lib/x86_64-linux-gnu/ld-linux-x86-64.so.2");
     let mut initialize = Command::new(&loader);
     mysqld(&mut initialize);
     let done = initialize.arg("--initialize-insecure").output().unwrap();
-    assert!(done.status.success(), "{}", String::from_utf8_lossy(&done.stderr));
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
     let port = free_port();
     let mut server = Command::new("setpriv");
     server.args(["--pdeathsig", "KILL", loader.to_str().unwrap()]);
@@ -88,7 +109,10 @@ fn start() -> u16 {
         .arg(format!("--socket={}", data.join("sock").display()))
         .arg(format!("--port={port}"))
         .args(["--bind-address=127.0.0.1", "--mysqlx=OFF", "--skip-log-bin"])
-        .args(["--innodb-flush-log-at-trx-commit=0", "--innodb-buffer-pool-size=64M"])
+        .args([
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=64M",
+        ])
         // Small, so that large undo logs are split.
         .args(["--max-connections=300", "--max-allowed-packet=1M"])
         .stderr(std::fs::File::create(data.join("log")).unwrap());
@@ -125,5 +149,7 @@ pub(crate) async fn database() -> String {
 /// Connections to a database, in that zone.
 pub(crate) fn pool(database: &str, connections: u32, zone: &str) -> MySqlPool {
     let options = options().database(database).timezone(Some(zone.to_owned()));
-    MySqlPoolOptions::new().max_connections(connections).connect_lazy_with(options)
+    MySqlPoolOptions::new()
+        .max_connections(connections)
+        .connect_lazy_with(options)
 }

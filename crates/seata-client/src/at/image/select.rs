@@ -63,6 +63,11 @@ impl Read {
         }
     }
 
+    /// Nothing but the primary key.
+    pub(crate) fn keys_only(&self) -> Self {
+        Self::some(&self.table, [])
+    }
+
     fn name(&self, position: usize) -> Result<String, Error> {
         Ok(quoted(&self.table.column(position)?.name))
     }
@@ -142,7 +147,12 @@ impl Read {
             column.is_some_and(|c| c.invisible || c.kind == Some(Kind::Timestamp))
         };
         let expected = visible.len() + self.columns.iter().filter(extra).count();
-        let known = |at: &usize| self.table.columns.get(*at).map(|column| column.name.as_str());
+        let known = |at: &usize| {
+            self.table
+                .columns
+                .get(*at)
+                .map(|column| column.name.as_str())
+        };
         let same = row.columns().len() == expected
             && visible
                 .iter()

@@ -274,7 +274,11 @@ fn inline(shared: &Shared, undo: &BranchUndo, rows: &[Row]) -> Option<String> {
 async fn write_inline(session: &mut Session, sql: String) -> Result<bool, sqlx::Error> {
     let connection = session.work().map_err(|_| sqlx::Error::PoolClosed)?;
     let written = raw_sql(AssertSqlSafe(sql)).execute(connection).await;
-    if written.is_ok() || written.as_ref().is_err_and(|e| e.as_database_error().is_some()) {
+    if written.is_ok()
+        || written
+            .as_ref()
+            .is_err_and(|e| e.as_database_error().is_some())
+    {
         session.rest();
     }
     written.map(|_| true)

@@ -27,7 +27,8 @@ impl Step<'_> {
     ) -> Result<Executed, Error> {
         let table = self.table(&insert.table).await?;
         let rows: Vec<_> = insert.rows.iter().collect();
-        self.insert_rows(&table, sql, insert, &rows, args, args).await
+        self.insert_rows(&table, sql, insert, &rows, args, args)
+            .await
     }
 
     /// Executes an INSERT of these rows. `all` are the parameters of the caller's statement, which
@@ -54,12 +55,22 @@ impl Step<'_> {
             .map(|row| key(table, &columns, row, all, zero_is_key))
             .collect();
         let keys = keys?;
-        let generated = keys.iter().filter(|key| key.contains(&KeyPart::Generated)).count();
+        let generated = keys
+            .iter()
+            .filter(|key| key.contains(&KeyPart::Generated))
+            .count();
         if generated != 0 && generated != keys.len() {
             return Err(refused(
                 "INSERT with given and generated keys",
                 "which keys the server generates is then not certain",
                 "insert rows with given keys and rows with generated keys separately",
+            ));
+        }
+        if insert.ignore && generated != 0 && table.primary.len() > 1 {
+            return Err(refused(
+                "INSERT IGNORE with keys generated in part",
+                "which row gets which key is then not certain",
+                "insert the rows one by one",
             ));
         }
         let existing = if insert.ignore && generated == 0 {
@@ -69,11 +80,19 @@ impl Step<'_> {
             None
         };
         let done = self.execute(sql, args, rows.len() == 1).await?;
-        let keys = complete(&keys, done, self.shared.key_step);
+        let keys = if generated == 0 {
+            given(&keys)
+        } else {
+            complete(&keys, done, self.shared.key_step)
+        };
         let mut after = Read::all(table).by_keys(self.connection, &keys).await?;
         if let Some(existing) = existing {
             let existing = existing.keys();
-            let was_there: Vec<_> = after.keys().iter().map(|key| existing.contains(key)).collect();
+            let was_there: Vec<_> = after
+                .keys()
+                .iter()
+                .map(|key| existing.contains(key))
+                .collect();
             let mut was_there = was_there.into_iter();
             after.rows.retain(|_| was_there.next() != Some(true));
         }
@@ -90,10 +109,17 @@ pub(super) fn columns(table: &Table, insert: &Insert) -> Result<Vec<usize>, Erro
     } else {
         Step::positions(table, &insert.columns)?
     };
-    if insert.rows.iter().any(|row| row.values.len() != columns.len()) {
+    if insert
+        .rows
+        .iter()
+        .any(|row| row.values.len() != columns.len())
+    {
         return Err(refused(
             "INSERT",
-            format!("a row has not as many values as there are columns ({})", columns.len()),
+            format!(
+                "a row has not as many values as there are columns ({})",
+                columns.len()
+            ),
             "give each column a value",
         ));
     }
@@ -167,14 +193,19 @@ fn given(keys: &[Vec<KeyPart>]) -> Vec<Vec<Value>> {
         KeyPart::Given(value) => Some(value.clone()),
         KeyPart::Generated => None,
     };
-    keys.iter().map(|key| key.iter().filter_map(value).collect()).collect()
+    keys.iter()
+        .map(|key| key.iter().filter_map(value).collect())
+        .collect()
 }
 
-/// The keys with what the server generated: for the rows of one INSERT it takes them one after
-/// another. That they are found is checked afterwards.
+/// The keys with what the server generated: the rows that one INSERT did put in have them one
+/// after another, from the one that the server tells. That they are found is checked afterwards.
 fn complete(keys: &[Vec<KeyPart>], done: Executed, step: u64) -> Vec<Vec<Value>> {
+    let inserted = usize::try_from(done.rows_affected).unwrap_or(usize::MAX);
     let fill = |(number, key): (usize, &Vec<KeyPart>)| {
-        let offset = u64::try_from(number).unwrap_or_default().saturating_mul(step);
+        let offset = u64::try_from(number)
+            .unwrap_or_default()
+            .saturating_mul(step);
         let id = done.last_insert_id.saturating_add(offset);
         let value = |part: &KeyPart| match part {
             KeyPart::Given(value) => value.clone(),
@@ -182,5 +213,5 @@ fn complete(keys: &[Vec<KeyPart>], done: Executed, step: u64) -> Vec<Vec<Value>>
         };
         key.iter().map(value).collect()
     };
-    keys.iter().enumerate().map(fill).collect()
+    keys.iter().enumerate().take(inserted).map(fill).collect()
 }

@@ -6,7 +6,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection};
 
 use super::{Executed, Work, records};
 use crate::at::error::Error;
-use crate::at::image::{Image, KEYS_AT_ONCE, key_condition};
+use crate::at::image::{Image, KEYS_AT_ONCE, Read, key_condition};
 use crate::at::pool::Shared;
 use crate::at::sql::{Part, Refusal, Selection, TableRef};
 use crate::at::table::Table;
@@ -65,7 +65,38 @@ impl Step<'_> {
         Ok(result.into())
     }
 
-    pub(super) fn check_size(&self, image: &Image) -> Result<(), Error> {
+    /// The rows that a statement will write, locked, in its order.
+    pub(super) async fn before(
+        &mut self,
+        read: &Read,
+        table: &TableRef,
+        rows: &Selection,
+        args: &[Value],
+    ) -> Result<Image, Error> {
+        let clauses = rows.parts().map(|part| part.sql.as_str());
+        let from: Vec<_> = std::iter::once(table.part.sql.as_str())
+            .chain(clauses)
+            .collect();
+        let from = from.join(" ");
+        let selecting = rows.parts().flat_map(|part| part.of(args));
+        let bound = arguments(table.part.of(args).iter().chain(selecting));
+        let bound = bound.map_err(Error::Image)?;
+        if rows.repeatable && rows.order.is_none() {
+            let image = read.rows(self.connection, &from, bound, true).await?;
+            self.check_size(&image)?;
+            return Ok(image);
+        }
+        // A sorted answer may come through a temporary table, in which the server makes dates like
+        // 2024-00-00 zero. Only keys are read that way.
+        let keys = read
+            .keys_only()
+            .rows(self.connection, &from, bound, true)
+            .await?;
+        self.check_size(&keys)?;
+        read.by_keys(self.connection, &keys.keys()).await
+    }
+
+    fn check_size(&self, image: &Image) -> Result<(), Error> {
         let limit = self.shared.config.max_rows;
         if image.rows.len() <= limit {
             return Ok(());
@@ -136,11 +167,6 @@ impl Step<'_> {
         });
         Ok(())
     }
-}
-
-/// The clause's text behind a space, if there is one.
-pub(super) fn clauses(rows: &Selection) -> String {
-    rows.parts().map(|part| format!(" {}", part.sql)).collect()
 }
 
 pub(super) fn refused(

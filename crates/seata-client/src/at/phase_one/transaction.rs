@@ -182,7 +182,10 @@ async fn plain(
     let args = arguments(args).map_err(Error::Statement)?;
     let query = sqlx::query_with(AssertSqlSafe(sql.to_owned()), args);
     if rows {
-        let rows = query.fetch_all(connection).await.map_err(Error::Statement)?;
+        let rows = query
+            .fetch_all(connection)
+            .await
+            .map_err(Error::Statement)?;
         return Ok((Executed::default(), rows));
     }
     let result = query.execute(connection).await.map_err(Error::Statement)?;
@@ -195,7 +198,10 @@ fn ends(error: &Error) -> bool {
     const DEADLOCK: u16 = 1213;
     match error {
         Error::Metadata(_) | Error::Image(_) | Error::Statement(_) | Error::Database(_) => {
-            matches!(error.server_code(), None | Some(LOCK_WAIT_TIMEOUT | DEADLOCK))
+            matches!(
+                error.server_code(),
+                None | Some(LOCK_WAIT_TIMEOUT | DEADLOCK)
+            )
         }
         _ => false,
     }

@@ -1,12 +1,12 @@
 //! `UPDATE`.
 
 use super::Executed;
-use super::step::{Step, clauses, refused};
+use super::step::{Step, refused};
 use crate::at::error::Error;
 use crate::at::image::Read;
 use crate::at::sql::Update;
 use crate::at::table::Table;
-use crate::at::value::{Value, arguments};
+use crate::at::value::Value;
 
 impl Step<'_> {
     pub(super) async fn update(
@@ -19,22 +19,25 @@ impl Step<'_> {
         let assigned = Self::positions(&table, &update.columns)?;
         check_assigned(&table, &assigned)?;
         let read = if self.shared.config.only_changed_columns {
-            let by_server = (0..table.columns.len())
-                .filter(|at| table.columns.get(*at).is_some_and(|column| column.on_update));
+            let by_server = (0..table.columns.len()).filter(|at| {
+                table
+                    .columns
+                    .get(*at)
+                    .is_some_and(|column| column.on_update)
+            });
             Read::some(&table, assigned.iter().copied().chain(by_server))
         } else {
             Read::all(&table)
         };
-        let from = format!("{}{}", update.table.part.sql, clauses(&update.rows));
-        let selecting = update.rows.parts().flat_map(|part| part.of(args));
-        let image_args = arguments(update.table.part.of(args).iter().chain(selecting));
-        let image_args = image_args.map_err(Error::Image)?;
-        let before = read.rows(self.connection, &from, image_args, true).await?;
-        self.check_size(&before)?;
+        let before = self
+            .before(&read, &update.table, &update.rows, args)
+            .await?;
         if before.rows.is_empty() {
             return Ok(Executed::default());
         }
-        let done = self.write(sql, args, &update.head, &update.rows, &before).await?;
+        let done = self
+            .write(sql, args, &update.head, &update.rows, &before)
+            .await?;
         Self::check_count(&table, before.rows.len(), done)?;
         let after = read.by_keys(self.connection, &before.keys()).await?;
         if after.rows.len() != before.rows.len() {
@@ -52,7 +55,10 @@ fn check_assigned(table: &Table, assigned: &[usize]) -> Result<(), Error> {
     if assigned.iter().any(|at| table.is_primary(*at)) {
         return Err(refused(
             "UPDATE of a primary key",
-            format!("the row of {} could not be found again by its old key", table.name),
+            format!(
+                "the row of {} could not be found again by its old key",
+                table.name
+            ),
             "delete the row and insert it with the new key",
         ));
     }

@@ -43,7 +43,10 @@ impl Step<'_> {
         Ok(done)
     }
 
-    #[expect(clippy::too_many_arguments, reason = "a row and everything of its statement")]
+    #[expect(
+        clippy::too_many_arguments,
+        reason = "a row and everything of its statement"
+    )]
     async fn upsert_row(
         &mut self,
         table: &Arc<Table>,
@@ -71,11 +74,11 @@ impl Step<'_> {
                 let args = [plain_args.as_slice(), duplicate.of(args)].concat();
                 return self.update_met(&read, &before, &sql, &args).await;
             }
-            let inserted =
-                self.insert_rows(table, &plain, insert, &[row], args, &plain_args).await;
+            let inserted = self
+                .insert_rows(table, &plain, insert, &[row], args, &plain_args)
+                .await;
             match inserted {
-                Err(error @ Error::Statement(_))
-                    if error.server_code() == Some(DUPLICATE_KEY) => {}
+                Err(error @ Error::Statement(_)) if error.server_code() == Some(DUPLICATE_KEY) => {}
                 other => return other,
             }
         }
@@ -107,7 +110,12 @@ impl Step<'_> {
         old.rows = before.rows.iter().filter(changed).cloned().collect();
         let mut new = after.clone();
         let keys = old.keys();
-        new.rows = after.rows.iter().filter(|row| keys.contains(&after.key(row))).cloned().collect();
+        new.rows = after
+            .rows
+            .iter()
+            .filter(|row| keys.contains(&after.key(row)))
+            .cloned()
+            .collect();
         self.record("UPDATE", &old, &new)?;
         Ok(done)
     }
@@ -118,7 +126,10 @@ fn unique_keys(table: &Table) -> Result<Vec<UniqueKey>, Error> {
     if let Some(key) = table.unique.iter().find(|key| !key.plain) {
         return Err(refused(
             STATEMENT,
-            format!("unique key {} of {} has prefixes or expressions", key.name, table.name),
+            format!(
+                "unique key {} of {} has prefixes or expressions",
+                key.name, table.name
+            ),
             "select the row FOR UPDATE, then UPDATE or INSERT",
         ));
     }
@@ -138,7 +149,11 @@ fn check_assigned(table: &Table, keys: &[UniqueKey], assigned: &[usize]) -> Resu
     };
     Err(refused(
         STATEMENT,
-        format!("it changes {}.{}, part of a unique key", table.name, table.column(*at)?.name),
+        format!(
+            "it changes {}.{}, part of a unique key",
+            table.name,
+            table.column(*at)?.name
+        ),
         "select the row FOR UPDATE, then UPDATE or INSERT",
     ))
 }
@@ -183,7 +198,10 @@ fn key_values(
         let unknown = |reason: &str| {
             refused(
                 STATEMENT,
-                format!("{reason} of {}.{}, part of a unique key", table.name, column.name),
+                format!(
+                    "{reason} of {}.{}, part of a unique key",
+                    table.name, column.name
+                ),
                 "give it as a parameter",
             )
         };

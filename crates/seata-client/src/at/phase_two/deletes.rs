@@ -58,7 +58,12 @@ impl Deletes {
 
     /// Takes nothing more, and waits until everything is deleted.
     pub(super) async fn shutdown(&self) {
-        drop(self.queue.lock().unwrap_or_else(PoisonError::into_inner).take());
+        drop(
+            self.queue
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner)
+                .take(),
+        );
         let mut worker = self.worker.lock().await;
         if let Some(running) = worker.as_mut() {
             if let Err(error) = running.await {

@@ -125,7 +125,11 @@ fn shown(value: &Value) -> String {
 
 impl fmt::Display for DirtyWrite {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let key: Vec<_> = self.key.iter().map(|(name, value)| format!("{name}={value}")).collect();
+        let key: Vec<_> = self
+            .key
+            .iter()
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
         write!(f, "row {} of table {}", key.join(", "), self.table)?;
         if self.differences.is_empty() {
             return f.write_str(" was deleted or inserted by others after the branch");
@@ -138,7 +142,10 @@ impl fmt::Display for DirtyWrite {
                 expected,
                 found,
             } = difference;
-            write!(f, "{separator}{column} is {found}, the branch left {expected}")?;
+            write!(
+                f,
+                "{separator}{column} is {found}, the branch left {expected}"
+            )?;
         }
         Ok(())
     }
@@ -165,7 +172,11 @@ mod tests {
             (Some(&old), None, Some(&old), Verdict::Nothing),
             (Some(&old), None, Some(&other), Verdict::Dirty),
         ] {
-            assert_eq!(judge(before, after, current), expected, "{before:?} {after:?} {current:?}");
+            assert_eq!(
+                judge(before, after, current),
+                expected,
+                "{before:?} {after:?} {current:?}"
+            );
         }
         let decimal = |text: &str| Value::Decimal(text.to_owned());
         assert!(same(&decimal("1.50"), &decimal("1.5")));

@@ -25,12 +25,20 @@ pub(super) async fn images(
 ) -> Result<Images, RollbackError> {
     let name = bare(&item.table);
     let zone = &shared.config.zone;
-    let table = shared.tables.get(connection, name).await.map_err(RollbackError::table)?;
+    let table = shared
+        .tables
+        .get(connection, name)
+        .await
+        .map_err(RollbackError::table)?;
     if let Ok(images) = convert(&table, item, zone) {
         return Ok(images);
     }
     shared.tables.forget();
-    let table = shared.tables.get(connection, name).await.map_err(RollbackError::table)?;
+    let table = shared
+        .tables
+        .get(connection, name)
+        .await
+        .map_err(RollbackError::table)?;
     convert(&table, item, zone)
 }
 
@@ -44,7 +52,7 @@ fn convert(table: &Arc<Table>, item: &SqlUndo, zone: &TimeZone) -> Result<Images
     let before = image(table, &item.before, zone)?;
     let after = image(table, &item.after, zone)?;
     if !before.rows.is_empty() && !after.rows.is_empty() && before.columns != after.columns {
-        return Err(unreadable(table, "its images have different columns".to_owned()));
+        return Err(unreadable(table, "its images have different columns"));
     }
     Ok(Images { before, after })
 }
@@ -64,14 +72,17 @@ fn image(
     };
     for row in rows {
         if positions(table, row)? != *image.columns {
-            return Err(unreadable(table, "its rows have different columns".to_owned()));
+            return Err(unreadable(table, "its rows have different columns"));
         }
         let mut values = Vec::new();
         for (field, position) in row.iter().zip(&*image.columns) {
             let kind = table.kind(*position).map_err(RollbackError::table)?;
             let value = from_undo(&field.value, kind, zone);
             values.push(value.ok_or_else(|| {
-                unreadable(table, format!("the value of column {} has another type", field.name))
+                unreadable(
+                    table,
+                    &format!("the value of column {} has another type", field.name),
+                )
             })?);
         }
         image.rows.push(values);
@@ -83,17 +94,20 @@ fn positions(table: &Table, row: &[UndoField]) -> Result<Vec<usize>, RollbackErr
     let mut positions = Vec::new();
     for field in row {
         let position = table.position(&field.name).ok_or_else(|| {
-            unreadable(table, format!("there is no column {} any more", field.name))
+            unreadable(
+                table,
+                &format!("there is no column {} any more", field.name),
+            )
         })?;
         positions.push(position);
     }
     if table.primary.is_empty() || table.primary.iter().any(|at| !positions.contains(at)) {
-        return Err(unreadable(table, "its rows have not the primary key".to_owned()));
+        return Err(unreadable(table, "its rows have not the primary key"));
     }
     Ok(positions)
 }
 
-fn unreadable(table: &Table, what: String) -> RollbackError {
+fn unreadable(table: &Table, what: &str) -> RollbackError {
     RollbackError::Unreadable {
         what: format!("table {}: {what}", table.name),
         source: None,

@@ -180,7 +180,9 @@ async fn read_log(
     row: &MySqlRow,
 ) -> Result<BranchUndo, RollbackError> {
     let context: String = row.try_get("context").map_err(RollbackError::Database)?;
-    let mut info: Vec<u8> = row.try_get("rollback_info").map_err(RollbackError::Database)?;
+    let mut info: Vec<u8> = row
+        .try_get("rollback_info")
+        .map_err(RollbackError::Database)?;
     let context = Context::parse(&context).map_err(RollbackError::undo)?;
     let sql = format!(
         "SELECT rollback_info FROM {} WHERE xid = ? AND branch_id = ? FOR UPDATE",
@@ -199,7 +201,10 @@ async fn read_log(
                 source: None,
             });
         };
-        info.extend(part.try_get::<Vec<u8>, _>(0).map_err(RollbackError::Database)?);
+        info.extend(
+            part.try_get::<Vec<u8>, _>(0)
+                .map_err(RollbackError::Database)?,
+        );
     }
     decode(info, context.compression).map_err(RollbackError::undo)
 }
@@ -231,7 +236,11 @@ async fn undo_item(
     item: &SqlUndo,
 ) -> Result<(), RollbackError> {
     let Images { before, after } = images(shared, connection, item).await?;
-    let named = if before.rows.is_empty() { &after } else { &before };
+    let named = if before.rows.is_empty() {
+        &after
+    } else {
+        &before
+    };
     if named.rows.is_empty() {
         return Ok(());
     }
@@ -265,7 +274,7 @@ async fn undo_one(
     let table = &image.table;
     let (sql, values) = match (old, new) {
         (None, _) => (delete_sql(table)?, key.to_vec()),
-        (Some(old), None) => insert_sql(image, old)?,
+        (Some(old), None) => insert_sql(image, old),
         (Some(old), Some(_)) => match update_sql(image, old, key)? {
             Some(update) => update,
             None => return Ok(()),
@@ -287,7 +296,10 @@ async fn undo_one(
 
 fn delete_sql(table: &Table) -> Result<String, RollbackError> {
     let condition = key_condition(table, 1).map_err(RollbackError::table)?;
-    Ok(format!("DELETE FROM {} WHERE {condition}", quoted(&table.name)))
+    Ok(format!(
+        "DELETE FROM {} WHERE {condition}",
+        quoted(&table.name)
+    ))
 }
 
 /// The columns that can be written, with their values.
@@ -297,14 +309,18 @@ fn writable<'a>(
     keys_too: bool,
 ) -> impl Iterator<Item = (String, &'a Value)> {
     let table: &Arc<Table> = &image.table;
-    image.columns.iter().zip(row).filter_map(move |(position, value)| {
-        let column = table.columns.get(*position)?;
-        let wanted = !column.generated && (keys_too || !table.is_primary(*position));
-        wanted.then(|| (quoted(&column.name), value))
-    })
+    image
+        .columns
+        .iter()
+        .zip(row)
+        .filter_map(move |(position, value)| {
+            let column = table.columns.get(*position)?;
+            let wanted = !column.generated && (keys_too || !table.is_primary(*position));
+            wanted.then(|| (quoted(&column.name), value))
+        })
 }
 
-fn insert_sql(image: &Image, row: &[Value]) -> Result<(String, Vec<Value>), RollbackError> {
+fn insert_sql(image: &Image, row: &[Value]) -> (String, Vec<Value>) {
     let (names, values): (Vec<_>, Vec<_>) = writable(image, row, true).unzip();
     let parameters = vec!["?"; names.len()].join(", ");
     let sql = format!(
@@ -312,7 +328,7 @@ fn insert_sql(image: &Image, row: &[Value]) -> Result<(String, Vec<Value>), Roll
         quoted(&image.table.name),
         names.join(", ")
     );
-    Ok((sql, values.into_iter().cloned().collect()))
+    (sql, values.into_iter().cloned().collect())
 }
 
 fn update_sql(

@@ -48,7 +48,10 @@ async fn delete(
     let sql = format!("DELETE FROM {table} WHERE {condition} LIMIT {ROWS_AT_ONCE}");
     let mut total = 0;
     loop {
-        let deleted = sqlx::query(AssertSqlSafe(sql.clone())).bind(age).execute(pool).await;
+        let deleted = sqlx::query(AssertSqlSafe(sql.clone()))
+            .bind(age)
+            .execute(pool)
+            .await;
         let deleted = match deleted {
             Ok(result) => result.rows_affected(),
             // This database has no AT branches (any more).
@@ -56,7 +59,10 @@ async fn delete(
             Err(error) => return Err(error),
         };
         total += deleted;
-        add(&shared.metrics.swept, usize::try_from(deleted).unwrap_or_default());
+        add(
+            &shared.metrics.swept,
+            usize::try_from(deleted).unwrap_or_default(),
+        );
         if deleted < ROWS_AT_ONCE {
             return Ok(total);
         }

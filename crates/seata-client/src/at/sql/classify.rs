@@ -34,7 +34,12 @@ pub(super) fn classify(scan: &Scan<'_>) -> Result<Shape, Refusal> {
 
 /// A statement that the parser does not know passes only if it can do nothing but read.
 fn unknown(scan: &Scan<'_>) -> Result<Shape, Refusal> {
-    let writes = [Keyword::INTO, Keyword::UPDATE, Keyword::LOCK, Keyword::DELETE];
+    let writes = [
+        Keyword::INTO,
+        Keyword::UPDATE,
+        Keyword::LOCK,
+        Keyword::DELETE,
+    ];
     let reads = matches!(scan.first_word().as_str(), "SELECT" | "SHOW");
     if reads && !writes.into_iter().any(|keyword| scan.has(keyword)) {
         return Ok(Shape::Pass);
@@ -163,18 +168,27 @@ fn check_modifiers(scan: &Scan<'_>, statement: &'static str) -> Result<(), Refus
     let modifiers = [Keyword::IGNORE, Keyword::LOW_PRIORITY];
     if modifiers.into_iter().any(|keyword| scan.is(1, keyword)) {
         let reason = "with this modifier rows may be left out without an error";
-        return Err(Refusal::new(statement, reason, "write it without the modifier"));
+        return Err(Refusal::new(
+            statement,
+            reason,
+            "write it without the modifier",
+        ));
     }
     Ok(())
 }
 
 fn update(scan: &Scan<'_>, update: &ast::Update) -> Result<Update, Refusal> {
     check_modifiers(scan, "UPDATE with a modifier")?;
-    let (object, _) = one_table("UPDATE of several tables", std::slice::from_ref(&update.table))?;
+    let (object, _) = one_table(
+        "UPDATE of several tables",
+        std::slice::from_ref(&update.table),
+    )?;
     if update.from.is_some() || update.returning.is_some() || update.output.is_some() {
         return Err(by_first_word(scan));
     }
-    let set = scan.find(Keyword::SET, 0).ok_or_else(|| by_first_word(scan))?;
+    let set = scan
+        .find(Keyword::SET, 0)
+        .ok_or_else(|| by_first_word(scan))?;
     let (head_end, rows) = selection(scan, set, update.selection.as_ref());
     Ok(Update {
         table: table_ref("UPDATE", object, scan.part(1..set))?,
@@ -211,7 +225,11 @@ fn delete(scan: &Scan<'_>, delete: &ast::Delete) -> Result<Delete, Refusal> {
     }
     if delete.returning.is_some() || delete.output.is_some() {
         let reason = "the rows are gone when it answers";
-        return Err(Refusal::new("DELETE … RETURNING", reason, "select the rows first"));
+        return Err(Refusal::new(
+            "DELETE … RETURNING",
+            reason,
+            "select the rows first",
+        ));
     }
     let (object, _) = one_table(statement, tables)?;
     let (head_end, rows) = selection(scan, 2, delete.selection.as_ref());
@@ -223,7 +241,10 @@ fn delete(scan: &Scan<'_>, delete: &ast::Delete) -> Result<Delete, Refusal> {
 }
 
 fn query_shape(scan: &Scan<'_>, query: &Query) -> Result<Shape, Refusal> {
-    if matches!(&*query.body, SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_)) {
+    if matches!(
+        &*query.body,
+        SetExpr::Insert(_) | SetExpr::Update(_) | SetExpr::Delete(_)
+    ) {
         return Err(by_first_word(scan));
     }
     if scan.has(Keyword::INTO) {
@@ -283,7 +304,7 @@ fn aggregates(item: &ast::SelectItem) -> bool {
             !repeatable(expr)
         }
         ast::SelectItem::Wildcard(_) | ast::SelectItem::QualifiedWildcard(..) => false,
-        _ => true,
+        ast::SelectItem::ExprWithAliases { .. } => true,
     }
 }
 

@@ -17,7 +17,11 @@ pub(super) fn replace() -> Refusal {
 }
 
 fn form(reason: &'static str) -> Refusal {
-    Refusal::new("this form of INSERT", reason, "use INSERT INTO t (…) VALUES (…)")
+    Refusal::new(
+        "this form of INSERT",
+        reason,
+        "use INSERT INTO t (…) VALUES (…)",
+    )
 }
 
 pub(super) fn shape(scan: &Scan<'_>, insert: &ast::Insert) -> Result<Insert, Refusal> {
@@ -49,7 +53,9 @@ pub(super) fn shape(scan: &Scan<'_>, insert: &ast::Insert) -> Result<Insert, Ref
         Some(_) => return Err(form("this ON clause is not of MySQL")),
     };
     if insert.ignore && duplicate.is_some() {
-        return Err(form("IGNORE together with ON DUPLICATE KEY UPDATE is not imaged"));
+        return Err(form(
+            "IGNORE together with ON DUPLICATE KEY UPDATE is not imaged",
+        ));
     }
     let columns: Option<Vec<_>> = insert.columns.iter().map(name).collect();
     let columns = columns.ok_or_else(|| form("its columns are not plain"))?;

@@ -77,8 +77,12 @@ fn number_parameters(tokens: &mut [TokenWithSpan]) -> Result<usize, String> {
 fn lexemes(sql: &str, tokens: &[TokenWithSpan]) -> Vec<Lexeme> {
     let lines = lines(sql);
     let at = |location: Location| -> usize {
-        let line = usize::try_from(location.line).ok().and_then(|n| n.checked_sub(1));
-        let column = usize::try_from(location.column).ok().and_then(|n| n.checked_sub(1));
+        let line = usize::try_from(location.line)
+            .ok()
+            .and_then(|n| n.checked_sub(1));
+        let column = usize::try_from(location.column)
+            .ok()
+            .and_then(|n| n.checked_sub(1));
         line.zip(column)
             .and_then(|(line, column)| lines.get(line)?.get(column).copied())
             .unwrap_or(sql.len())
@@ -158,7 +162,9 @@ impl Scan<'_> {
 
     /// Whether this keyword stands at that place.
     pub(super) fn is(&self, at: usize, keyword: Keyword) -> bool {
-        self.lexemes.get(at).is_some_and(|lexeme| lexeme.is(keyword))
+        self.lexemes
+            .get(at)
+            .is_some_and(|lexeme| lexeme.is(keyword))
     }
 
     /// Whether this keyword stands anywhere, also in parentheses.
@@ -175,11 +181,15 @@ impl Scan<'_> {
     }
 
     pub(super) fn opens(&self, at: usize) -> bool {
-        self.lexemes.get(at).is_some_and(|l| l.token == Token::LParen)
+        self.lexemes
+            .get(at)
+            .is_some_and(|l| l.token == Token::LParen)
     }
 
     pub(super) fn is_comma(&self, at: usize) -> bool {
-        self.lexemes.get(at).is_some_and(|l| l.token == Token::Comma)
+        self.lexemes
+            .get(at)
+            .is_some_and(|l| l.token == Token::Comma)
     }
 
     /// The first word, in capitals.

@@ -4,8 +4,8 @@ fn shape(sql: &str) -> Shape {
     plan(sql).shape
 }
 
-fn text(part: &Option<Part>) -> &str {
-    part.as_ref().map_or("", |part| part.sql.as_str())
+fn text(part: Option<&Part>) -> &str {
+    part.map_or("", |part| part.sql.as_str())
 }
 
 #[test]
@@ -25,18 +25,19 @@ fn an_update_is_cut_where_its_clauses_begin() {
     let condition = update.rows.condition.unwrap();
     assert_eq!(condition.sql, "WHERE id IN (?, ?) AND x = ?");
     assert_eq!(condition.args, 1..4);
-    assert_eq!(text(&update.rows.order), "ORDER BY id");
+    assert_eq!(text(update.rows.order.as_ref()), "ORDER BY id");
     assert_eq!(update.rows.limit.unwrap().args, 4..5);
     assert!(!update.rows.repeatable);
 }
 
 #[test]
 fn places_are_bytes_also_after_other_scripts() {
-    let Shape::Update(update) = shape("UPDATE 表 SET 名 = '数\n据', b = ? WHERE 键 = ?") else {
+    let Shape::Update(update) = shape("UPDATE 表 SET 名 = '数\n据', b = ? WHERE 键 = ?")
+    else {
         panic!();
     };
     assert_eq!(update.table.name, "表");
-    assert_eq!(text(&update.rows.condition), "WHERE 键 = ?");
+    assert_eq!(text(update.rows.condition.as_ref()), "WHERE 键 = ?");
     assert_eq!(update.columns, ["名", "b"]);
 }
 
@@ -44,7 +45,10 @@ fn places_are_bytes_also_after_other_scripts() {
 fn only_conditions_that_match_the_same_rows_again_are_repeatable() {
     for (condition, expected) in [
         ("id = ?", true),
-        ("(a > 1 AND b BETWEEN ? AND 3) OR c IS NOT NULL OR d LIKE 'x%'", true),
+        (
+            "(a > 1 AND b BETWEEN ? AND 3) OR c IS NOT NULL OR d LIKE 'x%'",
+            true,
+        ),
         ("NOT a = -1 AND (a, b) IN ((1, 2))", true),
         ("a < NOW()", false),
         ("a < CURRENT_TIMESTAMP", false),
@@ -81,7 +85,7 @@ fn an_insert_is_cut_into_rows() {
             InsertValue::Default
         ]
     );
-    assert_eq!(text(&insert.alias), "AS new");
+    assert_eq!(text(insert.alias.as_ref()), "AS new");
     let (duplicate, columns) = insert.duplicate.unwrap();
     assert_eq!(duplicate.args, 2..3);
     assert_eq!(columns, ["v"]);

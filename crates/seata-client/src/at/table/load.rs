@@ -71,11 +71,16 @@ async fn reported_name(connection: &mut MySqlConnection, name: &str) -> Result<S
         .map_err(Error::metadata)?;
     let mut candidates = Vec::new();
     for row in &found {
-        let text = |column: &str| row.try_get::<Option<String>, _>(column).map_err(Error::metadata);
+        let text = |column: &str| {
+            row.try_get::<Option<String>, _>(column)
+                .map_err(Error::metadata)
+        };
         let reported = text("name")?.unwrap_or_default();
         candidates.push((reported, text("type")?, text("engine")?));
     }
-    let exact = candidates.iter().position(|(reported, ..)| reported == name);
+    let exact = candidates
+        .iter()
+        .position(|(reported, ..)| reported == name);
     let refuse = |problem: String, way_out| Error::Table {
         table: name.to_owned(),
         problem,
@@ -83,7 +88,10 @@ async fn reported_name(connection: &mut MySqlConnection, name: &str) -> Result<S
     };
     let Some((reported, kind, engine)) = candidates.into_iter().nth(exact.unwrap_or(0)) else {
         let way_out = "check its name; temporary tables and other databases cannot take part";
-        return Err(refuse("there is no such table in this database".to_owned(), way_out));
+        return Err(refuse(
+            "there is no such table in this database".to_owned(),
+            way_out,
+        ));
     };
     let engine = engine.unwrap_or_default();
     if kind.as_deref() != Some("BASE TABLE") {
@@ -92,7 +100,10 @@ async fn reported_name(connection: &mut MySqlConnection, name: &str) -> Result<S
     }
     if !engine.eq_ignore_ascii_case("InnoDB") {
         let way_out = "use InnoDB";
-        return Err(refuse(format!("its engine {engine} has no transactions"), way_out));
+        return Err(refuse(
+            format!("its engine {engine} has no transactions"),
+            way_out,
+        ));
     }
     Ok(reported)
 }

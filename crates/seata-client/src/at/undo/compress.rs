@@ -39,7 +39,10 @@ fn all(reader: impl Read) -> std::io::Result<Vec<u8>> {
     let mut out = Vec::new();
     let read = reader.take(UNPACKED_BYTES_MAX + 1).read_to_end(&mut out)?;
     if u64::try_from(read).is_ok_and(|read| read > UNPACKED_BYTES_MAX) {
-        return Err(Error::new(ErrorKind::InvalidData, "it unpacks to more than 1 GiB"));
+        return Err(Error::new(
+            ErrorKind::InvalidData,
+            "it unpacks to more than 1 GiB",
+        ));
     }
     Ok(out)
 }
@@ -112,7 +115,8 @@ mod tests {
         deflate.write_all(&text).unwrap();
         check(Compression::Deflater, deflate.finish().unwrap(), &text);
         let mut zip = zip::ZipWriter::new(Cursor::new(Vec::new()));
-        zip.start_file("zip", zip::write::SimpleFileOptions::default()).unwrap();
+        zip.start_file("zip", zip::write::SimpleFileOptions::default())
+            .unwrap();
         zip.write_all(&text).unwrap();
         check(Compression::Zip, zip.finish().unwrap().into_inner(), &text);
         let mut zstd = Vec::new();
@@ -120,8 +124,16 @@ mod tests {
         ruzstd::encoding::compress(text.as_slice(), &mut zstd, level);
         check(Compression::Zstd, zstd, &text);
         let mut lz4 = Vec::new();
-        for (block, token) in [(&text[..3500], 0x20), (&text[3500..], 0x10), (&[][..], 0x10)] {
-            let packed = if token == 0x20 { lz4_flex::block::compress(block) } else { block.to_vec() };
+        for (block, token) in [
+            (&text[..3500], 0x20),
+            (&text[3500..], 0x10),
+            (&[][..], 0x10),
+        ] {
+            let packed = if token == 0x20 {
+                lz4_flex::block::compress(block)
+            } else {
+                block.to_vec()
+            };
             lz4.extend(b"LZ4Block");
             lz4.push(token);
             lz4.extend(u32::try_from(packed.len()).unwrap().to_le_bytes());

@@ -74,8 +74,10 @@ impl Context {
             context: text.to_owned(),
             problem,
         };
-        let pairs: BTreeMap<&str, &str> =
-            text.split('&').filter_map(|pair| pair.split_once('=')).collect();
+        let pairs: BTreeMap<&str, &str> = text
+            .split('&')
+            .filter_map(|pair| pair.split_once('='))
+            .collect();
         let number = |name: &str, value: &str| {
             value
                 .trim()
@@ -101,14 +103,18 @@ impl Context {
             None => return Err(error("it names no serializer".to_owned())),
         }
         let name = pairs.get("compressorType").copied().unwrap_or("NONE");
-        let compression = NAMES.iter().find(|(_, known)| known.eq_ignore_ascii_case(name));
+        let compression = NAMES
+            .iter()
+            .find(|(_, known)| known.eq_ignore_ascii_case(name));
         let (compression, _) =
             compression.ok_or_else(|| error(format!("compressor {name} is not known")))?;
         let sub_ids = pairs.get("subId").copied().unwrap_or_default();
         let sub_ids = sub_ids.split(',').filter(|id| !id.is_empty());
         Ok(Self {
             compression: *compression,
-            sub_ids: sub_ids.map(|id| number("subId", id)).collect::<Result<_, _>>()?,
+            sub_ids: sub_ids
+                .map(|id| number("subId", id))
+                .collect::<Result<_, _>>()?,
             part_of: None,
             packet: pairs.get("map").and_then(|packet| packet.parse().ok()),
         })

@@ -39,9 +39,8 @@ pub enum UndoValue {
 
 impl Serialize for UndoValue {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let raw = |text: &str| {
-            RawValue::from_string(text.to_owned()).map_err(serde::ser::Error::custom)
-        };
+        let raw =
+            |text: &str| RawValue::from_string(text.to_owned()).map_err(serde::ser::Error::custom);
         match self {
             Self::Null => serializer.serialize_unit(),
             Self::Bool(flag) => serializer.serialize_bool(*flag),
@@ -207,9 +206,7 @@ pub(crate) fn from_undo(value: &UndoValue, kind: &Kind, zone: &TimeZone) -> Opti
     }
     Some(match kind {
         Kind::Int { unsigned: true, .. } => Value::UInt(u64::try_from(integer(value)?).ok()?),
-        Kind::Int { .. } | Kind::TinyBool => {
-            Value::Int(i64::try_from(integer(value)?).ok()?)
-        }
+        Kind::Int { .. } | Kind::TinyBool => Value::Int(i64::try_from(integer(value)?).ok()?),
         Kind::Year => Value::Int(match value {
             UndoValue::Date(_) => i64::from(wall(value, zone)?.date.year),
             _ => i64::try_from(integer(value)?).ok()?,

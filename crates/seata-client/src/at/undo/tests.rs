@@ -20,7 +20,10 @@ fn json(value: &Value, kind: &Kind) -> String {
 #[test]
 fn values_are_tagged_as_java_tags_them() {
     let text = |text: &str| Value::Text(text.to_owned());
-    let decimal = Kind::Decimal { precision: 10, scale: 4 };
+    let decimal = Kind::Decimal {
+        precision: 10,
+        scale: 4,
+    };
     let date = Value::Date(Date::parse("2024-02-03").unwrap());
     let time = |text| Value::Time(Time::parse(text).unwrap());
     let at = |text| Value::DateTime(DateTime::parse(text).unwrap());
@@ -31,8 +34,16 @@ fn values_are_tagged_as_java_tags_them() {
         (Value::UInt(7), int(true, 4), r#"["java.lang.Long",7]"#),
         (Value::UInt(7), int(true, 3), "7"),
         (Value::Int(7), int(false, 8), r#"["java.lang.Long",7]"#),
-        (Value::UInt(u64::MAX), int(true, 8), r#"["java.math.BigInteger",18446744073709551615]"#),
-        (Value::Decimal("12.3400".into()), decimal, r#"["java.math.BigDecimal",12.3400]"#),
+        (
+            Value::UInt(u64::MAX),
+            int(true, 8),
+            r#"["java.math.BigInteger",18446744073709551615]"#,
+        ),
+        (
+            Value::Decimal("12.3400".into()),
+            decimal,
+            r#"["java.math.BigDecimal",12.3400]"#,
+        ),
         (Value::Float(1.5), Kind::Float, r#"["java.lang.Float",1.5]"#),
         (Value::Double(1.5), Kind::Double, "1.5"),
         (Value::Double(3.0), Kind::Double, "3.0"),
@@ -41,42 +52,81 @@ fn values_are_tagged_as_java_tags_them() {
         (Value::UInt(0), Kind::Bit(1), "false"),
         (Value::UInt(0x0abc), Kind::Bit(12), r#"["[B","Crw="]"#),
         (text("a\"b"), Kind::Text, r#""a\"b""#),
-        (Value::Bytes(vec![0, 255]), Kind::Bytes { padded: None }, r#"["[B","AP8="]"#),
+        (
+            Value::Bytes(vec![0, 255]),
+            Kind::Bytes { padded: None },
+            r#"["[B","AP8="]"#,
+        ),
         (date, Kind::Date, r#"["java.sql.Date",1706889600000]"#),
-        (time("10:11:12"), Kind::Time, r#"["java.sql.Time","10:11:12"]"#),
+        (
+            time("10:11:12"),
+            Kind::Time,
+            r#"["java.sql.Time","10:11:12"]"#,
+        ),
         (time("-10:11:12"), Kind::Time, r#""-10:11:12""#),
-        (at("2024-02-03 00:00:00"), Kind::DateTime, r#"["java.time.LocalDateTime",1706889600000]"#),
+        (
+            at("2024-02-03 00:00:00"),
+            Kind::DateTime,
+            r#"["java.time.LocalDateTime",1706889600000]"#,
+        ),
         (
             at("2024-02-03 00:00:01.123456"),
             Kind::DateTime,
             r#"["java.time.LocalDateTime",[1706889601123,123456000]]"#,
         ),
-        (at("0000-00-00 00:00:00"), Kind::DateTime, r#""0000-00-00 00:00:00""#),
+        (
+            at("0000-00-00 00:00:00"),
+            Kind::DateTime,
+            r#""0000-00-00 00:00:00""#,
+        ),
         (
             Value::Timestamp(1_706_889_601_123_456),
             Kind::Timestamp,
             r#"["java.sql.Timestamp",[1706889601123,123456000]]"#,
         ),
-        (Value::Timestamp(0), Kind::Timestamp, r#""0000-00-00 00:00:00""#),
-        (Value::Int(2024), Kind::Year, r#"["java.sql.Date",1704038400000]"#),
+        (
+            Value::Timestamp(0),
+            Kind::Timestamp,
+            r#""0000-00-00 00:00:00""#,
+        ),
+        (
+            Value::Int(2024),
+            Kind::Year,
+            r#"["java.sql.Date",1704038400000]"#,
+        ),
     ] {
         assert_eq!(json(&value, &kind), expected, "{value:?}");
         let read = UndoValue::read(expected).unwrap();
-        assert_eq!(from_undo(&read, &kind, &shanghai()), Some(value), "{expected}");
+        assert_eq!(
+            from_undo(&read, &kind, &shanghai()),
+            Some(value),
+            "{expected}"
+        );
     }
 }
 
 #[test]
 fn older_spellings_of_java_are_read() {
     let zone = shanghai();
-    let decimal = Kind::Decimal { precision: 20, scale: 8 };
+    let decimal = Kind::Decimal {
+        precision: 20,
+        scale: 8,
+    };
     let bits = Kind::Bit(1);
     let small = Value::Decimal("1E-8".into());
     let at = Value::DateTime(DateTime::parse("2024-02-03 00:00:01").unwrap());
     for (json, kind, expected) in [
         (r#"["java.math.BigDecimal",1E-8]"#, &decimal, small),
-        (r#"["java.sql.Timestamp",1706889601000]"#, &Kind::DateTime, at.clone()),
-        (r#"["java.sql.Timestamp",[1706889601000,0]]"#, &Kind::DateTime, at),
+        (
+            r#"["java.sql.Timestamp",1706889601000]"#,
+            &Kind::DateTime,
+            at.clone(),
+        ),
+        (
+            r#"["java.sql.Timestamp",[1706889601000,0]]"#,
+            &Kind::DateTime,
+            at,
+        ),
         (r#"["[B","AQ=="]"#, &bits, Value::UInt(1)),
         (r#"["java.lang.Integer",3]"#, &int(false, 4), Value::Int(3)),
         (
@@ -88,7 +138,13 @@ fn older_spellings_of_java_are_read() {
         let read = UndoValue::read(json).unwrap();
         assert_eq!(from_undo(&read, kind, &zone), Some(expected), "{json}");
     }
-    for json in [r#"["java.lang.Runtime",1]"#, r#"["[B","?"]"#, "{}", r#"["a"]"#, "[1,2,3]"] {
+    for json in [
+        r#"["java.lang.Runtime",1]"#,
+        r#"["[B","?"]"#,
+        "{}",
+        r#"["a"]"#,
+        "[1,2,3]",
+    ] {
         assert!(UndoValue::read(json).is_err(), "{json}");
     }
 }
@@ -201,7 +257,12 @@ fn contexts_are_read_in_any_order() {
     assert_eq!(plain.to_string(), "serializer=jackson&compressorType=NONE");
     assert_eq!(Context::parse(&plain.to_string()).unwrap(), plain);
     assert_eq!(Context::parse("branchId=12").unwrap().part_of, Some(12));
-    for bad in ["", "serializer=kryo", "serializer=jackson&compressorType=X", "branchId=x"] {
+    for bad in [
+        "",
+        "serializer=kryo",
+        "serializer=jackson&compressorType=X",
+        "branchId=x",
+    ] {
         assert!(Context::parse(bad).is_err(), "{bad}");
     }
 }
@@ -222,7 +283,13 @@ fn any_value() -> impl Strategy<Value = (Value, Kind)> {
             micros,
         })
     });
-    let span = (any::<bool>(), 0_u32..839, 0_u8..60, 0_u8..60, prop_oneof![Just(0), 0_u32..1_000_000]);
+    let span = (
+        any::<bool>(),
+        0_u32..839,
+        0_u8..60,
+        0_u8..60,
+        prop_oneof![Just(0), 0_u32..1_000_000],
+    );
     let time = span.prop_map(|(negative, hours, minutes, seconds, micros)| {
         Value::Time(Time {
             negative,
@@ -242,7 +309,13 @@ fn any_value() -> impl Strategy<Value = (Value, Kind)> {
         any::<u64>().prop_map(|n| (Value::UInt(n), Kind::Bit(64))),
         any::<u8>().prop_map(|n| (Value::UInt(u64::from(n & 1)), Kind::Bit(1))),
         (1901_i64..2156).prop_map(|n| (Value::Int(n), Kind::Year)),
-        decimal.prop_map(|v| (v, Kind::Decimal { precision: 34, scale: 4 })),
+        decimal.prop_map(|v| (
+            v,
+            Kind::Decimal {
+                precision: 34,
+                scale: 4
+            }
+        )),
         proptest::num::f32::NORMAL.prop_map(|n| (Value::Float(n), Kind::Float)),
         proptest::num::f64::NORMAL.prop_map(|n| (Value::Double(n), Kind::Double)),
         any::<String>().prop_map(|v| (Value::Text(v), Kind::Text)),
@@ -250,7 +323,8 @@ fn any_value() -> impl Strategy<Value = (Value, Kind)> {
         date.prop_map(|v| (Value::Date(v), Kind::Date)),
         date_time.prop_map(|v| (v, Kind::DateTime)),
         time.prop_map(|v| (v, Kind::Time)),
-        (1_i64..=i64::from(i32::MAX) * 1_000_000).prop_map(|n| (Value::Timestamp(n), Kind::Timestamp)),
+        (1_i64..=i64::from(i32::MAX) * 1_000_000)
+            .prop_map(|n| (Value::Timestamp(n), Kind::Timestamp)),
         Just((Value::Null, Kind::Date)),
     ]
 }

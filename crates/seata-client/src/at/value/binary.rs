@@ -74,7 +74,20 @@ fn time(raw: &[u8]) -> Option<Time> {
     let mut bytes = [0_u8; 12];
     let rest = rest.get(..usize::from(length))?;
     bytes.get_mut(..rest.len())?.copy_from_slice(rest);
-    let [negative, d0, d1, d2, d3, hours, minutes, seconds, f0, f1, f2, f3] = bytes;
+    let [
+        negative,
+        d0,
+        d1,
+        d2,
+        d3,
+        hours,
+        minutes,
+        seconds,
+        f0,
+        f1,
+        f2,
+        f3,
+    ] = bytes;
     let days = u32::from_le_bytes([d0, d1, d2, d3]);
     Some(Time {
         negative: negative != 0,
@@ -98,12 +111,21 @@ mod tests {
 
     #[test]
     fn integers_keep_their_sign_and_size() {
-        let signed = Kind::Int { unsigned: false, size: 8 };
-        let unsigned = Kind::Int { unsigned: true, size: 8 };
+        let signed = Kind::Int {
+            unsigned: false,
+            size: 8,
+        };
+        let unsigned = Kind::Int {
+            unsigned: true,
+            size: 8,
+        };
         assert_eq!(decode(&signed, &[0xff]), Some(Value::Int(-1)));
         assert_eq!(decode(&signed, &[0, 0x80]), Some(Value::Int(-32768)));
         assert_eq!(decode(&unsigned, &[0xff; 8]), Some(Value::UInt(u64::MAX)));
-        assert_eq!(decode(&Kind::Bit(12), &[0x0a, 0xbc]), Some(Value::UInt(0xabc)));
+        assert_eq!(
+            decode(&Kind::Bit(12), &[0x0a, 0xbc]),
+            Some(Value::UInt(0xabc))
+        );
         assert_eq!(decode(&signed, &[0; 9]), None);
     }
 
@@ -112,12 +134,18 @@ mod tests {
         let zero = DateTime::parse("0000-00-00 00:00:00").unwrap();
         assert_eq!(decode(&Kind::DateTime, &[0]), Some(Value::DateTime(zero)));
         let day = Date::parse("2024-02-03").unwrap();
-        assert_eq!(decode(&Kind::Date, &[4, 0xe8, 7, 2, 3]), Some(Value::Date(day)));
+        assert_eq!(
+            decode(&Kind::Date, &[4, 0xe8, 7, 2, 3]),
+            Some(Value::Date(day))
+        );
         assert_eq!(decode(&Kind::Date, &[4, 0xe8]), None);
         let long = Time::parse("-34:00:01").unwrap();
         let raw = [8, 1, 1, 0, 0, 0, 10, 0, 1];
         assert_eq!(decode(&Kind::Time, &raw), Some(Value::Time(long)));
         let instant = Value::Timestamp(1_700_000_000_123_456);
-        assert_eq!(decode(&Kind::Timestamp, b"1700000000.123456"), Some(instant));
+        assert_eq!(
+            decode(&Kind::Timestamp, b"1700000000.123456"),
+            Some(instant)
+        );
     }
 }

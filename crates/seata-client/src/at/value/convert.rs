@@ -146,7 +146,10 @@ mod tests {
             ("-0.00", "0"),
             ("1.5e3", "1500"),
             ("-007.10", "-7.1"),
-            ("123456789012345678901234567890.5", "123456789012345678901234567890.5"),
+            (
+                "123456789012345678901234567890.5",
+                "123456789012345678901234567890.5",
+            ),
         ] {
             assert_eq!(plain(text).unwrap(), expected, "{text}");
         }
@@ -158,15 +161,30 @@ mod tests {
 
     #[test]
     fn keys_take_only_what_they_hold_exactly() {
-        let unsigned = Kind::Int { unsigned: true, size: 8 };
+        let unsigned = Kind::Int {
+            unsigned: true,
+            size: 8,
+        };
         assert_eq!(to_kind(&Value::Int(-1), &unsigned), None);
-        assert_eq!(to_kind(&"18446744073709551615".into(), &unsigned), Some(Value::UInt(u64::MAX)));
-        let decimal = Kind::Decimal { precision: 10, scale: 2 };
-        assert_eq!(to_kind(&"1.5".into(), &decimal), Some(Value::Decimal("1.50".into())));
+        assert_eq!(
+            to_kind(&"18446744073709551615".into(), &unsigned),
+            Some(Value::UInt(u64::MAX))
+        );
+        let decimal = Kind::Decimal {
+            precision: 10,
+            scale: 2,
+        };
+        assert_eq!(
+            to_kind(&"1.5".into(), &decimal),
+            Some(Value::Decimal("1.50".into()))
+        );
         assert_eq!(to_kind(&"1.555".into(), &decimal), None);
         assert_eq!(to_kind(&Value::Double(1.0), &decimal), None);
         let binary = Kind::Bytes { padded: Some(3) };
-        assert_eq!(to_kind(&"a".into(), &binary), Some(Value::Bytes(vec![b'a', 0, 0])));
+        assert_eq!(
+            to_kind(&"a".into(), &binary),
+            Some(Value::Bytes(vec![b'a', 0, 0]))
+        );
         assert_eq!(to_kind(&Value::Null, &binary), None);
     }
 }

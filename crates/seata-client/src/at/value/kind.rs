@@ -4,17 +4,25 @@
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// `size` in bytes, 3 for `MEDIUMINT`.
-    Int { unsigned: bool, size: u8 },
+    Int {
+        unsigned: bool,
+        size: u8,
+    },
     /// `TINYINT(1)`, signed: Java takes it for a boolean.
     TinyBool,
-    Decimal { precision: u32, scale: u32 },
+    Decimal {
+        precision: u32,
+        scale: u32,
+    },
     Float,
     Double,
     /// `BIT(n)`.
     Bit(u32),
     Text,
     /// `BINARY(n)` has its length, which values are padded to; `VARBINARY` and BLOBs have none.
-    Bytes { padded: Option<u32> },
+    Bytes {
+        padded: Option<u32>,
+    },
     Date,
     Time,
     DateTime,
@@ -49,7 +57,12 @@ impl Kind {
             "char" | "enum" | "set" => (Self::Text, 1),
             "varchar" | "tinytext" => (Self::Text, 12),
             "text" | "mediumtext" | "longtext" | "json" => (Self::Text, -1),
-            "binary" => (Self::Bytes { padded: Some(first.unwrap_or(1)) }, -2),
+            "binary" => (
+                Self::Bytes {
+                    padded: Some(first.unwrap_or(1)),
+                },
+                -2,
+            ),
             "varbinary" | "tinyblob" => (Self::Bytes { padded: None }, -3),
             "blob" | "mediumblob" | "longblob" => (Self::Bytes { padded: None }, -4),
             "date" => (Self::Date, 91),
@@ -87,8 +100,7 @@ impl Kind {
         match self {
             // The driver calls every TINYINT(1) a boolean, also an unsigned one.
             Self::Int { unsigned, .. } => {
-                name == "BOOLEAN"
-                    || name.contains("INT") && name.contains("UNSIGNED") == *unsigned
+                name == "BOOLEAN" || name.contains("INT") && name.contains("UNSIGNED") == *unsigned
             }
             Self::TinyBool => matches!(name, "BOOLEAN" | "TINYINT"),
             // A timestamp is read as its seconds since 1970.
@@ -116,7 +128,9 @@ impl Kind {
     /// with a text as floating point numbers.
     pub(crate) fn comparable(&self) -> String {
         match self {
-            Self::Decimal { precision, scale } => format!("CAST(? AS DECIMAL({precision},{scale}))"),
+            Self::Decimal { precision, scale } => {
+                format!("CAST(? AS DECIMAL({precision},{scale}))")
+            }
             _ => "?".to_owned(),
         }
     }
@@ -152,6 +166,12 @@ mod tests {
         }
         assert_eq!(Kind::read("geometry", "geometry"), None);
         let decimal = Kind::read("decimal", "decimal(10,2) unsigned").unwrap().0;
-        assert_eq!(decimal, Kind::Decimal { precision: 10, scale: 2 });
+        assert_eq!(
+            decimal,
+            Kind::Decimal {
+                precision: 10,
+                scale: 2
+            }
+        );
     }
 }
