@@ -4,6 +4,8 @@
 //! transaction coordinator (TC) implements [`branch::Coordinator`] and drives every
 //! [`branch::Resource`]; a resource manager (AT, TCC) is a `Resource` and uses a `Coordinator`.
 
+#[cfg(feature = "mysql")]
+pub mod at;
 pub mod branch;
 pub mod codec;
 pub mod config;
