@@ -130,6 +130,8 @@ pub enum ConfigError {
         bytes: usize,
         max: usize,
     },
+    #[error("a client starts within a tokio runtime, which then serves it")]
+    NoRuntime,
     #[error("{what} is 0: it must be at least 1")]
     Zero { what: &'static str },
 }

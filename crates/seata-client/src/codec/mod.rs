@@ -16,7 +16,10 @@ mod error;
 mod fields;
 mod frame;
 mod message;
+mod structs;
 
+#[cfg(test)]
+mod golden;
 #[cfg(test)]
 mod tests;
 

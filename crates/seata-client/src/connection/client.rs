@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::time::timeout;
 use tokio_util::sync::DropGuard;
@@ -23,6 +24,26 @@ use crate::metrics::Metrics;
 ///
 /// Its [`Coordinator`] half serves resource managers; [`Client::global_tx`] runs global
 /// transactions; the single requests are here for whoever needs them.
+///
+/// ```no_run
+/// # async fn transfer() -> Result<(), Box<dyn std::error::Error>> {
+/// use std::time::Duration;
+///
+/// use seata_client::config::Config;
+/// use seata_client::connection::Client;
+/// use seata_client::tm::TxOptions;
+///
+/// let client = Client::start(Config::new(["seata:8091"], "transfer", "default_tx_group"))?;
+/// client.ready(Duration::from_secs(10)).await?;
+/// client
+///     .global_tx(TxOptions::new("transfer"), async |context| {
+///         // Branches, and calls to other services, in context.xid.
+///         Ok::<_, std::io::Error>(())
+///     })
+///     .await?;
+/// client.shutdown(Duration::from_secs(10)).await;
+/// # Ok(()) }
+/// ```
 #[derive(Clone)]
 pub struct Client {
     pub(crate) hub: Arc<Hub>,
@@ -63,11 +84,11 @@ impl Client {
         lookup: Lookup,
     ) -> Result<Self, ConfigError> {
         config.check()?;
+        let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
         let hub = Arc::new(Hub::new(config, metrics, lookup));
+        let task = runtime.spawn(supervisor::supervise(Arc::clone(&hub)));
         let supervisor = Supervisor {
-            task: tokio::sync::Mutex::new(Some(tokio::spawn(supervisor::supervise(Arc::clone(
-                &hub,
-            ))))),
+            task: tokio::sync::Mutex::new(Some(task)),
             _stop: hub.stop.clone().drop_guard(),
         };
         Ok(Self {

@@ -10,7 +10,8 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
 use super::dispatch::Dispatcher;
-use super::link::{self, Link};
+use super::handshake;
+use super::link::Link;
 use super::refusal;
 use super::supervisor::Lookup;
 use crate::branch::{CoordinatorError, Xid};
@@ -147,7 +148,7 @@ impl Hub {
         link: &Link,
         resources: String,
     ) -> Result<(), CoordinatorError> {
-        let request = link::register_rm(self, resources);
+        let request = handshake::register_rm(self, resources);
         match link.call(&request, self.config.rm_timeout).await? {
             Message::RegisterRmResponse(it) if it.identified => Ok(()),
             _ => Err(CoordinatorError::Refused {

@@ -1,8 +1,5 @@
-//! One channel to one coordinator: registered as transaction manager and as resource manager,
-//! shared by all requests, which are pipelined and matched to their answers by id.
-//!
-//! A coordinator only asks that a channel is registered, in whichever role, so one serves both. The
-//! order matters: registering the transaction manager later would replace the resources.
+//! One registered channel to one coordinator, shared by all requests, which are pipelined and
+//! matched to their answers by id.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, OnceLock};
@@ -17,19 +14,20 @@ use tokio::time::timeout;
 use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
 
-use super::backoff::Trouble;
 use super::dispatch::{self, Phase};
+use super::handshake;
 use super::hub::Hub;
 use super::pending::{Lost, Pending};
 use crate::branch::CoordinatorError;
-use crate::codec::{CodecError, Frame, FrameCodec, FrameKind, Message, Register, ServerGeneration};
+use crate::codec::{
+    CodecError, Frame, FrameCodec, FrameKind, HEAD_BYTES, MAX_FRAME_BYTES, Message,
+    ServerGeneration,
+};
 
-/// The version this client names; servers from 1.5 on choose features by it.
-const CLIENT_VERSION: &str = "2.0.0";
 /// How many frames are put into one write at most.
 const WRITE_BATCH: usize = 64;
 
-type Stream = Framed<TcpStream, FrameCodec>;
+pub(super) type Stream = Framed<TcpStream, FrameCodec>;
 
 /// What the writer is handed.
 pub(super) enum Outgoing {
@@ -57,100 +55,6 @@ pub(super) struct Driver {
     pub(super) resources_version: u64,
 }
 
-/// Connects and registers. Whatever goes wrong says whether anybody was there.
-pub(super) async fn connect(
-    hub: &Hub,
-    address: SocketAddr,
-) -> Result<(Arc<Link>, Driver), (Trouble, String)> {
-    let within = hub.config.connect_timeout;
-    let failed = |why: String| (Trouble::Failed, why);
-    let socket = match timeout(within, TcpStream::connect(address)).await {
-        Err(_) => return Err(failed(format!("no connection within {within:?}"))),
-        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
-            return Err((Trouble::Nobody, error.to_string()));
-        }
-        Ok(Err(error)) => return Err(failed(error.to_string())),
-        Ok(Ok(socket)) => socket,
-    };
-    socket
-        .set_nodelay(true)
-        .map_err(|error| failed(error.to_string()))?;
-    let mut stream = Framed::new(socket, FrameCodec);
-    let (resources, resources_version) = hub.dispatcher.registered();
-    let version = timeout(within, register(hub, &mut stream, resources))
-        .await
-        .map_err(|_| failed(format!("no registration within {within:?}")))?
-        .map_err(failed)?;
-    let (sender, queue) = mpsc::channel(hub.config.outstanding_max);
-    let link = Link {
-        address,
-        generation: ServerGeneration::of(&version),
-        own_name: OnceLock::new(),
-        pending: Pending::new(hub.config.outstanding_max, 2),
-        queue: sender,
-        closed: CancellationToken::new(),
-    };
-    let driver = Driver {
-        stream,
-        queue,
-        resources_version,
-    };
-    Ok((Arc::new(link), driver))
-}
-
-/// The server's version. The first frame goes out in one write, because newer servers tell protocols
-/// apart by the first bytes they read.
-async fn register(hub: &Hub, stream: &mut Stream, resources: String) -> Result<String, String> {
-    let tm = Message::RegisterTm(identity(hub));
-    let version = ask(stream, 1, &tm).await?;
-    if resources.is_empty() {
-        return Ok(version);
-    }
-    ask(stream, 2, &register_rm(hub, resources)).await
-}
-
-fn identity(hub: &Hub) -> Register {
-    Register {
-        version: CLIENT_VERSION.to_owned(),
-        application_id: hub.config.application_id.clone(),
-        tx_service_group: hub.config.tx_service_group.clone(),
-        extra_data: String::new(),
-    }
-}
-
-/// Adds resources to a channel.
-pub(super) fn register_rm(hub: &Hub, resources: String) -> Message {
-    Message::RegisterRm(identity(hub), resources)
-}
-
-async fn ask(stream: &mut Stream, id: i32, message: &Message) -> Result<String, String> {
-    let body = message.encode().map_err(|error| error.to_string())?;
-    let frame = Frame::new(FrameKind::Request, id, body);
-    stream
-        .send(frame)
-        .await
-        .map_err(|error| error.to_string())?;
-    while let Some(frame) = stream.next().await {
-        let frame = frame.map_err(|error| error.to_string())?;
-        if frame.kind != FrameKind::Response || frame.id != id {
-            continue;
-        }
-        return match Message::decode(frame.body).map_err(|error| error.to_string())? {
-            Message::RegisterTmResponse(it) | Message::RegisterRmResponse(it) if it.identified => {
-                Ok(it.version)
-            }
-            Message::RegisterTmResponse(_) | Message::RegisterRmResponse(_) => {
-                Err("the coordinator refused the registration".to_owned())
-            }
-            other => Err(format!(
-                "the registration was answered with {}",
-                other.type_code()
-            )),
-        };
-    }
-    Err("the coordinator closed the channel during the registration".to_owned())
-}
-
 /// Takes a request back when whoever asked stops waiting.
 struct Ticket<'a> {
     pending: &'a Pending,
@@ -164,6 +68,31 @@ impl Drop for Ticket<'_> {
 }
 
 impl Link {
+    /// A channel that was registered, with what drives it.
+    pub(super) fn new(
+        hub: &Hub,
+        address: SocketAddr,
+        server_version: &str,
+        stream: Stream,
+        resources_version: u64,
+    ) -> (Arc<Self>, Driver) {
+        let (sender, queue) = mpsc::channel(hub.config.outstanding_max);
+        let link = Self {
+            address,
+            generation: ServerGeneration::of(server_version),
+            own_name: OnceLock::new(),
+            pending: Pending::new(hub.config.outstanding_max, handshake::LAST_ID),
+            queue: sender,
+            closed: CancellationToken::new(),
+        };
+        let driver = Driver {
+            stream,
+            queue,
+            resources_version,
+        };
+        (Arc::new(link), driver)
+    }
+
     /// Sends a request and waits for its answer. [`CoordinatorError::NoChannel`] promises that the
     /// coordinator has not seen it.
     pub(super) async fn call(
@@ -171,7 +100,7 @@ impl Link {
         request: &Message,
         within: Duration,
     ) -> Result<Message, CoordinatorError> {
-        let body = request.encode().map_err(|error| refused(&error))?;
+        let body = encode(request)?;
         let (id, answer) = self
             .pending
             .open()
@@ -259,11 +188,23 @@ impl Link {
     }
 }
 
-fn refused(error: &CodecError) -> CoordinatorError {
-    CoordinatorError::Refused {
-        code: "NotEncodable".to_owned(),
-        message: error.to_string(),
-    }
+/// What the protocol has no room for is refused here, to whoever asked, and spoils no channel.
+fn encode(request: &Message) -> Result<Bytes, CoordinatorError> {
+    let max = MAX_FRAME_BYTES - HEAD_BYTES;
+    request
+        .encode()
+        .and_then(|body| match body.len() {
+            bytes if bytes > max => Err(CodecError::TooLong {
+                field: "the request",
+                bytes,
+                max,
+            }),
+            _ => Ok(body),
+        })
+        .map_err(|error| CoordinatorError::Refused {
+            code: "NotEncodable".to_owned(),
+            message: error.to_string(),
+        })
 }
 
 async fn read(hub: &Arc<Hub>, link: &Arc<Link>, mut stream: SplitStream<Stream>) -> String {
@@ -384,7 +325,7 @@ async fn send(
             Outgoing::Heartbeat { id } => Frame::heartbeat(FrameKind::HeartbeatResponse, id),
         };
         match sink.feed(frame).await {
-            // Encodable by itself and too long with its head: only its asker is told, by time.
+            // An answer that is too long: the coordinator asks again. Requests were measured.
             Err(CodecError::TooLong { .. }) | Ok(()) => {}
             Err(error) => return Err(error),
         }

@@ -16,6 +16,7 @@
 mod backoff;
 mod client;
 mod dispatch;
+mod handshake;
 pub(crate) mod hub;
 mod link;
 mod pending;

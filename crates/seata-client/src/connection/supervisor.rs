@@ -14,8 +14,9 @@ use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
 use super::backoff::{Trouble, draw, pause};
+use super::handshake;
 use super::hub::Hub;
-use super::link::{self, Driver, Link};
+use super::link::{Driver, Link};
 
 /// What is known of one address.
 struct Endpoint {
@@ -145,7 +146,7 @@ async fn resolve(hub: &Hub) -> (BTreeSet<SocketAddr>, bool) {
 /// One channel from its connect to its end.
 async fn attempt(hub: Arc<Hub>, address: SocketAddr) -> Ended {
     let connected = tokio::select! {
-        connected = link::connect(&hub, address) => connected,
+        connected = handshake::connect(&hub, address) => connected,
         () = hub.stop.cancelled() => Err((Trouble::Failed, "the client stopped".to_owned())),
     };
     match connected {

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use super::Client;
-use crate::branch::CoordinatorError;
+use crate::branch::{BranchType, Coordinator as _, CoordinatorError, NewBranch};
 use crate::codec::{
     BranchEnd, BranchStatus, FrameKind, GlobalBegun, GlobalStatus, Merged, Message, ResultHead,
 };
@@ -264,6 +264,48 @@ async fn stopping_writes_what_was_to_be_said() {
     assert_eq!(fake.count(4), 1, "the answer was written before the end");
     assert!(is_no_channel(&client.status(&xid()).await));
     assert!(!*client.readiness().borrow());
+}
+
+#[tokio::test]
+async fn whatever_is_queued_when_the_client_stops_is_written() {
+    let fake = Fake::start("1.8.0", agreeable).await;
+    let client = fake.client(fake.config()).await;
+    let answer = Message::BranchReportResponse(ResultHead::success());
+    let link = &client.hub.links()[0];
+    (0..200).for_each(|id| link.answer(id, &answer));
+    client.hub.stop.cancel();
+    fake.seen(200, |_, it| it == Some(&answer)).await;
+}
+
+#[tokio::test]
+async fn a_request_the_protocol_has_no_room_for_spoils_nothing() {
+    let fake = Fake::start("1.8.0", agreeable).await;
+    let client = fake.client(fake.config()).await;
+    let name = "x".repeat(40_000);
+    let refused = client.begin(&name, MINUTE).await;
+    assert!(
+        matches!(refused, Err(CoordinatorError::Refused { code, .. }) if code == "NotEncodable")
+    );
+    let branch = NewBranch {
+        xid: xid(),
+        branch_type: BranchType::At,
+        resource_id: "db".into(),
+        lock_keys: "x".repeat(9_000_000),
+        application_data: String::new(),
+    };
+    let refused = client.register(&branch).await;
+    assert!(
+        matches!(refused, Err(CoordinatorError::Refused { code, .. }) if code == "NotEncodable")
+    );
+    assert_eq!(client.begin("tx", MINUTE).await, Ok(xid()));
+    assert_eq!(fake.count(101), 1, "over the same channel");
+}
+
+#[test]
+fn a_client_outside_of_a_runtime_is_refused() {
+    let config = Config::new(["seata:8091"], "app", "group");
+    let refused = Client::start(config).map(|_| ());
+    assert_eq!(refused, Err(crate::config::ConfigError::NoRuntime));
 }
 
 #[tokio::test]

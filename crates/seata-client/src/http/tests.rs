@@ -61,3 +61,24 @@ async fn a_request_made_in_a_transaction_names_it() {
     let none = client.oneshot(request()).await.expect("infallible");
     assert_eq!(none, None);
 }
+
+/// Two real services and the client between them.
+#[tokio::test]
+async fn it_travels_over_a_real_connection() {
+    let handler = async || Xid::current().map_or_else(|| "none".into(), |xid| xid.to_string());
+    let app = axum::Router::new()
+        .route("/", axum::routing::get(handler))
+        .layer(JoinLayer);
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    let listener = listener.expect("a port");
+    let url = format!("http://{}/", listener.local_addr().expect("an address"));
+    let server = tokio::spawn(async move { axum::serve(listener, app).await });
+    let client = reqwest::Client::new();
+    let ask = async || {
+        let response = client.get(&url).with_xid().send().await.expect("answered");
+        response.text().await.expect("text")
+    };
+    assert_eq!(Xid::new("h:1:2").scope(ask()).await, "h:1:2");
+    assert_eq!(ask().await, "none");
+    server.abort();
+}

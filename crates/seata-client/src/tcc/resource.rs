@@ -142,6 +142,11 @@ impl<A: TccAction> TccResource<A> {
             branch_id: branch.branch_id,
         };
         let mut connection = self.pool.acquire().await?;
+        // For the one transaction that follows: a look for a row that is not there would otherwise
+        // lock the gap, and empty rollbacks beside each other would deadlock.
+        sqlx::query("SET TRANSACTION ISOLATION LEVEL READ COMMITTED")
+            .execute(&mut *connection)
+            .await?;
         let mut transaction = connection.begin().await?;
         let found = fence::locked(&mut transaction, key).await?;
         match decide(found) {

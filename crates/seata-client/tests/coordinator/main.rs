@@ -77,6 +77,16 @@ async fn a_transaction_begins_stands_and_ends() {
 }
 
 #[tokio::test]
+async fn an_idle_channel_is_kept() {
+    let client = client().await;
+    let mut readiness = client.readiness();
+    // The coordinator closes a channel that is silent for 15 s.
+    let lost = async { readiness.wait_for(|ready| !ready).await.is_ok() };
+    let lost = tokio::time::timeout(Duration::from_secs(17), lost).await;
+    assert!(lost.is_err(), "it was lost");
+}
+
+#[tokio::test]
 async fn branches_get_their_second_phase_over_the_same_channel() {
     let client = client().await;
     for kind in [BranchType::Tcc, BranchType::At] {

@@ -283,3 +283,22 @@ async fn an_action_that_fails_leaves_nothing_behind_and_is_asked_again() {
         "{refused:?}"
     );
 }
+
+#[tokio::test]
+async fn cancels_without_a_try_are_in_nobody_s_way() {
+    let world = World::new("crowd").await;
+    let mut crowd = tokio::task::JoinSet::new();
+    for branch_id in 1..=200 {
+        let debit = Arc::clone(&world.debit);
+        crowd.spawn(async move {
+            let xid = Xid::new(format!("127.0.0.2:8091:{}", branch_id % 7));
+            debit.rollback(&branch(&xid, branch_id, "crowd")).await
+        });
+    }
+    let answers = crowd.join_all().await;
+    assert!(
+        answers.iter().all(|answer| *answer == PhaseTwo::Done),
+        "{answers:?}"
+    );
+    assert_eq!(world.fences().await, [4; 200]);
+}
