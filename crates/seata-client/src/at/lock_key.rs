@@ -146,6 +146,7 @@ mod tests {
             unique: Vec::new(),
             triggers: false,
             cascades: false,
+            referenced: Vec::new(),
         }
     }
 

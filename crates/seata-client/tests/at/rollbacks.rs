@@ -417,3 +417,28 @@ async fn both_class_names_and_all_columns_are_configurable() {
     world.roll_back(&xid).await;
     assert_eq!(world.contents("account").await, before);
 }
+
+#[tokio::test]
+async fn a_row_whose_equal_but_not_same_key_another_took_is_dirty() {
+    let schema = "CREATE TABLE word (id VARCHAR(10) PRIMARY KEY, v INT);
+                  INSERT INTO word VALUES ('a', 1)";
+    let world = World::new(schema).await;
+    let xid = world.begin();
+    world
+        .at
+        .execute(&xid, "DELETE FROM word WHERE id = 'A'", &[])
+        .await
+        .unwrap();
+    assert_eq!(world.tc.lock_keys(&xid), ["word:a"]);
+    execute(&world.plain, "INSERT INTO word VALUES ('A', 2)").await;
+    let answers = world.tc.roll_back(&xid, &*world.at.resource()).await;
+    assert_eq!(answers, [PhaseTwo::Never]);
+    execute(&world.plain, "DELETE FROM word").await;
+    world.roll_back(&xid).await;
+    assert_eq!(
+        world
+            .number("SELECT COUNT(*) FROM word WHERE BINARY id = 'a'")
+            .await,
+        1
+    );
+}

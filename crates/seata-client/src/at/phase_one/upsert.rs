@@ -105,17 +105,14 @@ impl Step<'_> {
         }
         // Of several rows that it meets the server updates one; the others are only locked.
         self.work.locks.add(before)?;
-        let changed = |row: &&Vec<Value>| after.find(&before.key(row)) != Some(*row);
-        let mut old = before.clone();
-        old.rows = before.rows.iter().filter(changed).cloned().collect();
-        let mut new = after.clone();
-        let keys = old.keys();
-        new.rows = after
+        let (mut old, mut new) = (before.clone(), after.clone());
+        (old.rows, new.rows) = before
             .rows
             .iter()
-            .filter(|row| keys.contains(&after.key(row)))
-            .cloned()
-            .collect();
+            .zip(&after.rows)
+            .filter(|(old, new)| old != new)
+            .map(|(old, new)| (old.clone(), new.clone()))
+            .unzip();
         self.record("UPDATE", &old, &new)?;
         Ok(done)
     }
@@ -143,14 +140,17 @@ fn unique_keys(table: &Table) -> Result<Vec<UniqueKey>, Error> {
 }
 
 fn check_assigned(table: &Table, keys: &[UniqueKey], assigned: &[usize]) -> Result<(), Error> {
-    let unique = |at: &&usize| keys.iter().any(|key| key.columns.contains(at));
+    let unique = |at: &&usize| {
+        let referenced = table.cascades && table.referenced.contains(at);
+        referenced || keys.iter().any(|key| key.columns.contains(at))
+    };
     let Some(at) = assigned.iter().find(unique) else {
         return Ok(());
     };
     Err(refused(
         STATEMENT,
         format!(
-            "it changes {}.{}, part of a unique key",
+            "it changes {}.{}, part of a unique or referenced key",
             table.name,
             table.column(*at)?.name
         ),
