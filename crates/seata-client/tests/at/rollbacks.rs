@@ -381,6 +381,8 @@ async fn a_column_that_was_added_meanwhile_is_imaged_too() {
     execute(&world.plain, alter).await;
     let before = world.contents("account").await;
     let xid = world.begin();
+    let insert = "INSERT INTO account (id, money) VALUES (8, 1)";
+    world.at.execute(&xid, insert, &[]).await.unwrap();
     world
         .at
         .execute(&xid, "DELETE FROM account WHERE id = 1", &[])

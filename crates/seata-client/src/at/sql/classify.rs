@@ -34,12 +34,7 @@ pub(super) fn classify(scan: &Scan<'_>) -> Result<Shape, Refusal> {
 
 /// A statement that the parser does not know passes only if it can do nothing but read.
 fn unknown(scan: &Scan<'_>) -> Result<Shape, Refusal> {
-    let writes = [
-        Keyword::INTO,
-        Keyword::UPDATE,
-        Keyword::LOCK,
-        Keyword::DELETE,
-    ];
+    let writes = [Keyword::INTO, Keyword::UPDATE, Keyword::DELETE];
     let reads = matches!(scan.first_word().as_str(), "SELECT" | "SHOW");
     if reads && !writes.into_iter().any(|keyword| scan.has(keyword)) {
         return Ok(Shape::Pass);

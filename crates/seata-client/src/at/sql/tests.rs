@@ -111,6 +111,7 @@ fn reads_pass() {
         "SELECT 1",
         "select a, count(*) from t join u using (id) group by a",
         "SELECT * FROM t FOR SHARE",
+        "SELECT * FROM t LOCK IN SHARE MODE",
         "WITH x AS (SELECT 1 AS a) SELECT * FROM x",
         "SHOW TABLES",
         "SELECT 1 UNION SELECT 2",
@@ -161,6 +162,24 @@ fn everything_else_is_refused_with_a_way_out() {
         };
         assert!(!refusal.way_out.is_empty() && !refusal.reason.is_empty());
     }
+}
+
+/// A chain of operators is a deep tree, and a deep tree a deep stack.
+#[test]
+fn long_chains_are_refused_before_they_are_a_tree() {
+    let chain = |n: usize| format!("DELETE FROM t WHERE {}a", "a = ? OR ".repeat(n));
+    assert!(matches!(shape(&chain(1000)), Shape::Delete(_)));
+    assert!(matches!(shape(&chain(100_000)), Shape::Refused(_)));
+    let nested = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    plan(&nested);
+    let rows = format!(
+        "INSERT INTO t (a, b) VALUES (?, -1){}",
+        ", (?, 1)".repeat(3000)
+    );
+    let Shape::Insert(insert) = shape(&rows) else {
+        panic!();
+    };
+    assert_eq!(insert.rows.len(), 3001);
 }
 
 proptest::proptest! {
