@@ -120,11 +120,13 @@ impl Step<'_> {
 
 /// Every unique key, the primary one first.
 fn unique_keys(table: &Table) -> Result<Vec<UniqueKey>, Error> {
-    if let Some(key) = table.unique.iter().find(|key| !key.plain) {
+    let generated = |at: &usize| table.columns.get(*at).is_none_or(|column| column.generated);
+    let odd = |key: &&UniqueKey| !key.plain || key.columns.iter().any(generated);
+    if let Some(key) = table.unique.iter().find(odd) {
         return Err(refused(
             STATEMENT,
             format!(
-                "unique key {} of {} has prefixes or expressions",
+                "unique key {} of {} has prefixes or computed parts",
                 key.name, table.name
             ),
             "select the row FOR UPDATE, then UPDATE or INSERT",

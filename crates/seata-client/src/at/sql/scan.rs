@@ -206,6 +206,17 @@ impl Scan<'_> {
         self.lexemes.iter().any(|lexeme| lexeme.is(keyword))
     }
 
+    /// Whether one of these functions is called anywhere.
+    pub(super) fn calls(&self, names: &[&str]) -> bool {
+        let wanted = |lexeme: &Lexeme| {
+            matches!(&lexeme.token, Token::Word(word)
+                if names.iter().any(|name| word.value.eq_ignore_ascii_case(name)))
+        };
+        self.lexemes
+            .windows(2)
+            .any(|pair| matches!(pair, [word, open] if wanted(word) && open.token == Token::LParen))
+    }
+
     /// The end of the parentheses that open at that place, one past the closing one.
     pub(super) fn closed(&self, open: usize) -> Option<usize> {
         let depth = self.lexemes.get(open)?.depth;
