@@ -2,6 +2,7 @@
 
 mod select;
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use sqlx::mysql::MySqlRow;
@@ -43,26 +44,29 @@ impl Image {
         self.rows.iter().map(|row| self.key(row)).collect()
     }
 
-    /// The row with that key.
-    pub(crate) fn find(&self, key: &[Value]) -> Option<&Vec<Value>> {
-        self.rows.iter().find(|row| self.key(row) == key)
+    /// The rows by their keys' [`named`] form.
+    pub(crate) fn by_key(&self) -> HashMap<String, &Vec<Value>> {
+        self.rows
+            .iter()
+            .map(|row| (named(&self.key(row)), row))
+            .collect()
     }
 
     /// Puts the rows into the order of these keys.
     pub(crate) fn in_order_of(mut self, keys: &[Vec<Value>]) -> Self {
-        let place = |row: &Vec<Value>| {
-            let key = self.key(row);
-            keys.iter().position(|other| *other == key)
-        };
-        let mut rows: Vec<_> = self
-            .rows
-            .iter()
-            .map(|row| (place(row), row.clone()))
-            .collect();
+        let places: HashMap<String, usize> = keys.iter().map(|key| named(key)).zip(0..).collect();
+        let rows = std::mem::take(&mut self.rows);
+        let place = |row: &Vec<Value>| places.get(&named(&self.key(row))).copied();
+        let mut rows: Vec<_> = rows.into_iter().map(|row| (place(&row), row)).collect();
         rows.sort_by_key(|(place, _)| *place);
         self.rows = rows.into_iter().map(|(_, row)| row).collect();
         self
     }
+}
+
+/// A key as a text that only equal keys have.
+pub(crate) fn named(key: &[Value]) -> String {
+    format!("{key:?}")
 }
 
 /// A row of an image's answer. `at` is where the first of the columns is in the answer.

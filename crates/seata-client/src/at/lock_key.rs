@@ -81,7 +81,8 @@ fn part(value: &Value) -> String {
         Value::Null => String::new(),
         Value::Int(n) => n.to_string(),
         Value::UInt(n) => n.to_string(),
-        Value::Decimal(text) | Value::Text(text) => text.clone(),
+        Value::Decimal(text) => java_decimal(text),
+        Value::Text(text) => text.clone(),
         // Java would write an object's address, which is a lock that nobody else ever asks for.
         Value::Bytes(bytes) => hex::encode(bytes),
         Value::Date(date) => date.to_string(),
@@ -90,6 +91,28 @@ fn part(value: &Value) -> String {
         Value::Timestamp(micros) => Value::timestamp_text(*micros),
         Value::Float(n) => n.to_string(),
         Value::Double(n) => n.to_string(),
+    }
+}
+
+/// As Java's `BigDecimal` writes itself: with an exponent if more than six zeros would lead.
+fn java_decimal(text: &str) -> String {
+    let unsigned = text.trim_start_matches('-');
+    let Some((whole, fraction)) = unsigned.split_once('.') else {
+        return text.to_owned();
+    };
+    let digits = fraction.trim_start_matches('0');
+    let zero = digits.is_empty();
+    // Of a zero its last digit counts.
+    let leading = fraction.len() - digits.len() - usize::from(zero);
+    if !whole.trim_start_matches('0').is_empty() || leading < 6 {
+        return text.to_owned();
+    }
+    let digits = if zero { "0" } else { digits };
+    let exponent = leading + 1;
+    let sign = if text.starts_with('-') { "-" } else { "" };
+    match digits.split_at(1) {
+        (first, "") => format!("{sign}{first}E-{exponent}"),
+        (first, rest) => format!("{sign}{first}.{rest}E-{exponent}"),
     }
 }
 
@@ -146,6 +169,7 @@ mod tests {
             unique: Vec::new(),
             triggers: false,
             cascades: false,
+            referenced: Vec::new(),
         }
     }
 
@@ -193,6 +217,22 @@ mod tests {
             ("2024-01-02 03:04:05.000120", "2024-01-02T03:04:05.000120"),
         ] {
             assert_eq!(iso(DateTime::parse(text).unwrap()), expected);
+        }
+    }
+
+    #[test]
+    fn decimals_are_spelled_as_java_does() {
+        for (text, expected) in [
+            ("12.3400", "12.3400"),
+            ("0.000001", "0.000001"),
+            ("0.0000012", "0.0000012"),
+            ("0.0000001", "1E-7"),
+            ("-0.000000120", "-1.20E-7"),
+            ("0.000000", "0.000000"),
+            ("0.0000000", "0E-7"),
+            ("7", "7"),
+        ] {
+            assert_eq!(java_decimal(text), expected, "{text}");
         }
     }
 

@@ -10,6 +10,32 @@
 //! in a global transaction; a rollback never overwrites what others wrote; undo logs, lock keys and
 //! resource names are those of Java's clients, so both can work on one database.
 //!
+//! ```no_run
+//! # use std::sync::Arc;
+//! # use seata_client::at::{AtConfig, AtPool, Error};
+//! # use seata_client::branch::{Coordinator, Xid};
+//! # async fn example(
+//! #     pool: sqlx::MySqlPool, coordinator: Arc<dyn Coordinator>, xid: Xid,
+//! # ) -> Result<(), Error> {
+//! let at = AtPool::new(pool, coordinator, AtConfig::default()).await?;
+//! // The connection to the coordinator is given `at.resource()`.
+//!
+//! // One statement in a local transaction of its own:
+//! let pay = "UPDATE account SET money = money - ? WHERE id = ?";
+//! at.execute(&xid, pay, &[100.into(), 1.into()]).await?;
+//!
+//! // Several in one:
+//! let mut local = at.begin(&xid).await?;
+//! let rows = local.fetch("SELECT money FROM account WHERE id = ? FOR UPDATE", &[2.into()]).await?;
+//! local.execute("INSERT INTO entry (account, amount) VALUES (?, ?)", &[2.into(), 100.into()]).await?;
+//! local.commit().await?;
+//!
+//! at.shutdown().await;
+//! # let _ = rows;
+//! # Ok(())
+//! # }
+//! ```
+//!
 //! Deliberately not here: plain reads do not ask for global locks, so they see what may yet be
 //! rolled back (use `SELECT … FOR UPDATE`); writers that bypass AT are noticed only at rollback;
 //! what stored functions write is not imaged; keys that differ only in case or trailing space are

@@ -157,10 +157,12 @@ fn own_pool(shared: &Shared) -> MySqlPool {
 }
 
 /// Values go back as they were: zero and impossible dates, the key 0; nothing is cut silently.
-/// Gaps are not locked, so that markers and deletions do not get in each other's way.
+/// Gaps are not locked, so that markers and deletions do not get in each other's way. Rows are not
+/// waited for longer than the coordinator waits for an answer.
 async fn prepare(connection: &mut MySqlConnection) -> Result<(), sqlx::Error> {
     let sql = "SET SESSION sql_mode = 'STRICT_ALL_TABLES,ALLOW_INVALID_DATES,\
                NO_AUTO_VALUE_ON_ZERO,NO_ENGINE_SUBSTITUTION'; \
+               SET SESSION innodb_lock_wait_timeout = 10; \
                SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED";
     raw_sql(sql).execute(connection).await?;
     Ok(())

@@ -141,8 +141,14 @@ impl AtPool {
             return self.untouched(sql, args, rows).await;
         }
         let mut backoff = Backoff::new(&self.shared.config);
+        let mut stale = 0;
         loop {
             let conflict = match self.once(&scope, sql, args, rows).await {
+                // What is remembered of the table was forgotten; now it is read anew.
+                Err(Error::Stale { .. }) if stale == 0 => {
+                    stale += 1;
+                    continue;
+                }
                 Err(Error::LockConflict {
                     holder,
                     fail_fast,

@@ -53,6 +53,8 @@ pub(crate) struct Table {
     pub triggers: bool,
     /// Whether deleting or re-keying rows changes rows of other tables (`ON DELETE CASCADE`…).
     pub cascades: bool,
+    /// The columns that foreign keys of other tables are about.
+    pub referenced: Vec<usize>,
 }
 
 impl Table {

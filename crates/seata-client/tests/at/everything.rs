@@ -10,7 +10,7 @@ use sqlx::{AssertSqlSafe, Executor as _};
 use crate::world::{World, config};
 
 /// Every type with a name; `?` in the generated statements are of these columns.
-const TYPES: [(&str, &str); 34] = [
+const TYPES: [(&str, &str); 35] = [
     ("c_tiny", "TINYINT"),
     ("c_bool", "TINYINT(1)"),
     ("c_utiny", "TINYINT UNSIGNED"),
@@ -22,6 +22,7 @@ const TYPES: [(&str, &str); 34] = [
     ("c_big", "BIGINT"),
     ("c_ubig", "BIGINT UNSIGNED"),
     ("c_dec", "DECIMAL(40,10)"),
+    ("c_filled", "DECIMAL(10,2) ZEROFILL"),
     ("c_float", "FLOAT"),
     ("c_double", "DOUBLE"),
     ("c_bit1", "BIT(1)"),
@@ -120,6 +121,7 @@ fn value(random: &mut StdRng, column: &str) -> Value {
             );
             Value::Decimal(format!("{whole}123456789.{part:010}"))
         }
+        "c_filled" => Value::Decimal(format!("{}.07", random.random_range(0..99_999))),
         "c_float" => f32::from_bits(random.random::<u32>() & 0xbf7f_ffff).into(),
         "c_double" => f64::from_bits(random.random::<u64>() & 0xbfef_ffff_ffff_ffff).into(),
         "c_bit1" => random.random_range(0..=1_u8).into(),

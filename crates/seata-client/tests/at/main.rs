@@ -12,4 +12,5 @@ mod mysql;
 mod refusals;
 mod rollbacks;
 mod samples;
+mod together;
 mod world;

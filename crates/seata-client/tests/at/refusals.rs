@@ -11,6 +11,13 @@ const SCHEMA: &str = "CREATE TABLE nokey (a INT);
     CREATE TABLE parent (id INT PRIMARY KEY, v INT);
     CREATE TABLE child (id INT PRIMARY KEY, p INT,
         FOREIGN KEY (p) REFERENCES parent (id) ON DELETE CASCADE);
+    CREATE TABLE list (id INT PRIMARY KEY, code INT, v INT, KEY (code), UNIQUE KEY (code));
+    CREATE TABLE item (id INT PRIMARY KEY, c INT,
+        FOREIGN KEY (c) REFERENCES list (code) ON UPDATE CASCADE);
+    INSERT INTO list VALUES (1, 1, 1); INSERT INTO item VALUES (1, 1);
+    CREATE TABLE computed (id INT PRIMARY KEY, v INT,
+        g INT GENERATED ALWAYS AS (v % 10) STORED UNIQUE);
+    INSERT INTO computed (id, v) VALUES (1, 5);
     CREATE TABLE watched (id INT PRIMARY KEY, v INT);
     CREATE TRIGGER w BEFORE UPDATE ON watched FOR EACH ROW SET NEW.v = 1;
     CREATE TABLE prefixed (id INT PRIMARY KEY, t TEXT, UNIQUE KEY (t(5)));
@@ -37,6 +44,8 @@ async fn what_cannot_be_undone_is_refused_and_not_done() {
         "account",
         "defaulted",
         "counted",
+        "list",
+        "item",
     ];
     let mut before = Vec::new();
     for table in tables {
@@ -50,6 +59,9 @@ async fn what_cannot_be_undone_is_refused_and_not_done() {
         "INSERT INTO slow VALUES (1)",
         "UPDATE seen SET v = 2",
         "DELETE FROM parent",
+        "INSERT INTO computed (id, v) VALUES (2, 15) ON DUPLICATE KEY UPDATE v = 25",
+        "DELETE FROM list",
+        "UPDATE list SET code = 2",
         "UPDATE watched SET v = 2",
         "UPDATE absent SET v = 2",
         "UPDATE mysql.user SET Host = 'x'",

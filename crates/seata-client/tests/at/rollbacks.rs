@@ -381,6 +381,8 @@ async fn a_column_that_was_added_meanwhile_is_imaged_too() {
     execute(&world.plain, alter).await;
     let before = world.contents("account").await;
     let xid = world.begin();
+    let insert = "INSERT INTO account (id, money) VALUES (8, 1)";
+    world.at.execute(&xid, insert, &[]).await.unwrap();
     world
         .at
         .execute(&xid, "DELETE FROM account WHERE id = 1", &[])
@@ -416,4 +418,29 @@ async fn both_class_names_and_all_columns_are_configurable() {
     assert_eq!(world.number(text).await, 1);
     world.roll_back(&xid).await;
     assert_eq!(world.contents("account").await, before);
+}
+
+#[tokio::test]
+async fn a_row_whose_equal_but_not_same_key_another_took_is_dirty() {
+    let schema = "CREATE TABLE word (id VARCHAR(10) PRIMARY KEY, v INT);
+                  INSERT INTO word VALUES ('a', 1)";
+    let world = World::new(schema).await;
+    let xid = world.begin();
+    world
+        .at
+        .execute(&xid, "DELETE FROM word WHERE id = 'A'", &[])
+        .await
+        .unwrap();
+    assert_eq!(world.tc.lock_keys(&xid), ["word:a"]);
+    execute(&world.plain, "INSERT INTO word VALUES ('A', 2)").await;
+    let answers = world.tc.roll_back(&xid, &*world.at.resource()).await;
+    assert_eq!(answers, [PhaseTwo::Never]);
+    execute(&world.plain, "DELETE FROM word").await;
+    world.roll_back(&xid).await;
+    assert_eq!(
+        world
+            .number("SELECT COUNT(*) FROM word WHERE BINARY id = 'a'")
+            .await,
+        1
+    );
 }

@@ -33,12 +33,22 @@ impl World {
     }
 
     pub(crate) async fn with(schema: &str, config: AtConfig, zone: &str) -> Self {
+        Self::prepared(schema, config, zone, "DO 0").await
+    }
+
+    /// The connections execute a statement first.
+    pub(crate) async fn prepared(
+        schema: &str,
+        config: AtConfig,
+        zone: &str,
+        setup: &'static str,
+    ) -> Self {
         let database = mysql::database().await;
-        let plain = mysql::pool(&database, 5, "+00:00");
+        let plain = mysql::pool(&database, 5, "+00:00", "DO 0");
         execute(&plain, UNDO_LOG_DDL).await;
         execute(&plain, schema).await;
         let tc = Arc::new(Memory::default());
-        let pool = mysql::pool(&database, 8, zone);
+        let pool = mysql::pool(&database, 8, zone, setup);
         let at = AtPool::new(pool, tc.clone(), config).await.unwrap();
         Self { at, tc, plain }
     }

@@ -1,10 +1,11 @@
-//! A real MySQL for the tests, from `MYSQL_ROOTFS`.
+//! A real MySQL for the tests, from `MYSQL_ROOTFS`; or MariaDB, if `MARIADB_ROOTFS` names a root
+//! file system with it (the unpacked packages mariadb-server-core, libaio1, libnuma1, liburing2).
 //!
 //! It is started once per test program on a free port, with its data in a temporary directory; it
 //! dies with this process, also when that is killed. Each test gets a database of its own.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -64,9 +65,6 @@ pub(crate) fn port() -> u16 {
 }
 
 fn start() -> u16 {
-    let rootfs = std::env::var("MYSQL_ROOTFS")
-        .expect("MYSQL_ROOTFS must name a root file system with MySQL; `make integration` sets it");
-    let usr = PathBuf::from(rootfs).join("usr");
     remove_what_dead_runs_left();
     let prefix = format!("{DATA_PREFIX}{}-", std::process::id());
     let data = tempfile::Builder::new()
@@ -74,6 +72,37 @@ fn start() -> u16 {
         .tempdir()
         .unwrap()
         .keep();
+    let port = free_port();
+    let mut server = match std::env::var("MARIADB_ROOTFS") {
+        Ok(rootfs) => mariadb(&PathBuf::from(rootfs).join("usr"), &data),
+        Err(_) => mysql(&data),
+    };
+    server
+        .arg(format!("--socket={}", data.join("sock").display()))
+        .arg(format!("--port={port}"))
+        .args(["--bind-address=127.0.0.1", "--skip-log-bin"])
+        .args([
+            "--innodb-flush-log-at-trx-commit=0",
+            "--innodb-buffer-pool-size=64M",
+        ])
+        // Small, so that large undo logs are split.
+        .args(["--max-connections=300", "--max-allowed-packet=1M"])
+        .stderr(std::fs::File::create(data.join("log")).unwrap());
+    spawn_bound(server);
+    port
+}
+
+/// A program that dies with this one.
+fn bound(program: &Path) -> Command {
+    let mut command = Command::new("setpriv");
+    command.args(["--pdeathsig", "KILL"]).arg(program);
+    command
+}
+
+fn mysql(data: &Path) -> Command {
+    let rootfs = std::env::var("MYSQL_ROOTFS")
+        .expect("MYSQL_ROOTFS must name a root file system with MySQL; `make integration` sets it");
+    let usr = PathBuf::from(rootfs).join("usr");
     let mysqld = |command: &mut Command| {
         command
             .arg("--library-path")
@@ -101,23 +130,44 @@ fn start() -> u16 {
         "{}",
         String::from_utf8_lossy(&done.stderr)
     );
-    let port = free_port();
-    let mut server = Command::new("setpriv");
-    server.args(["--pdeathsig", "KILL", loader.to_str().unwrap()]);
+    let mut server = bound(&loader);
     mysqld(&mut server);
+    server.arg("--mysqlx=OFF");
     server
-        .arg(format!("--socket={}", data.join("sock").display()))
-        .arg(format!("--port={port}"))
-        .args(["--bind-address=127.0.0.1", "--mysqlx=OFF", "--skip-log-bin"])
-        .args([
-            "--innodb-flush-log-at-trx-commit=0",
-            "--innodb-buffer-pool-size=64M",
-        ])
-        // Small, so that large undo logs are split.
-        .args(["--max-connections=300", "--max-allowed-packet=1M"])
-        .stderr(std::fs::File::create(data.join("log")).unwrap());
-    spawn_bound(server);
-    port
+}
+
+fn mariadb(usr: &Path, data: &Path) -> Command {
+    let share = usr.join("share/mysql");
+    let directory = data.join("data");
+    std::fs::create_dir(&directory).unwrap();
+    let mariadbd = |command: &mut Command| {
+        command
+            .env("LD_LIBRARY_PATH", usr.join("lib/x86_64-linux-gnu"))
+            .arg("--no-defaults")
+            .arg(format!("--basedir={}", usr.display()))
+            .arg(format!("--datadir={}", directory.display()))
+            .arg(format!("--lc-messages-dir={}", share.display()))
+            .args(["--user=root", "--log-warnings=0"]);
+    };
+    let mut sql = "CREATE DATABASE mysql;\nUSE mysql;\n".to_owned();
+    for file in ["mysql_system_tables.sql", "mysql_system_tables_data.sql"] {
+        sql += &std::fs::read_to_string(share.join(file)).unwrap();
+    }
+    let script = data.join("system.sql");
+    std::fs::write(&script, sql).unwrap();
+    let program = usr.join("sbin/mariadbd");
+    let mut initialize = Command::new(&program);
+    mariadbd(&mut initialize);
+    let input = std::fs::File::open(script).unwrap();
+    let done = initialize.arg("--bootstrap").stdin(input).output().unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    let mut server = bound(&program);
+    mariadbd(&mut server);
+    server
 }
 
 fn options() -> MySqlConnectOptions {
@@ -146,10 +196,13 @@ pub(crate) async fn database() -> String {
     name
 }
 
-/// Connections to a database, in that zone.
-pub(crate) fn pool(database: &str, connections: u32, zone: &str) -> MySqlPool {
+/// Connections to a database, in that zone, after that statement.
+pub(crate) fn pool(database: &str, connections: u32, zone: &str, setup: &'static str) -> MySqlPool {
     let options = options().database(database).timezone(Some(zone.to_owned()));
     MySqlPoolOptions::new()
         .max_connections(connections)
+        .after_connect(move |connection, _| {
+            Box::pin(async move { connection.execute(setup).await.map(|_| ()) })
+        })
         .connect_lazy_with(options)
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::Executed;
 use super::step::{Step, refused};
 use crate::at::error::Error;
-use crate::at::image::{Image, Read};
+use crate::at::image::{Image, Read, named};
 use crate::at::sql::{Insert, InsertRow, InsertValue};
 use crate::at::table::{Column, Table};
 use crate::at::value::{Value, to_kind};
@@ -87,14 +87,11 @@ impl Step<'_> {
         };
         let mut after = Read::all(table).by_keys(self.connection, &keys).await?;
         if let Some(existing) = existing {
-            let existing = existing.keys();
-            let was_there: Vec<_> = after
-                .keys()
-                .iter()
-                .map(|key| existing.contains(key))
-                .collect();
-            let mut was_there = was_there.into_iter();
-            after.rows.retain(|_| was_there.next() != Some(true));
+            let existing = existing.by_key();
+            let rows = std::mem::take(&mut after.rows);
+            let is_new = |row: &Vec<Value>| !existing.contains_key(&named(&after.key(row)));
+            let rows: Vec<_> = rows.into_iter().filter(is_new).collect();
+            after.rows = rows;
         }
         Self::check_count(table, after.rows.len(), done)?;
         self.record("INSERT", &Image::empty(table.clone()), &after)?;

@@ -101,12 +101,14 @@ impl AtTransaction {
         }
         let (outcome, executed) = self.attempt(&plan, args, rows).await;
         // The table is not as it is remembered: once more with fresh metadata.
-        let (outcome, executed) = match outcome {
-            Err(Error::Stale { .. }) if !executed => {
-                self.shared.tables.forget();
-                self.attempt(&plan, args, rows).await
-            }
-            other => (other, executed),
+        let stale = matches!(outcome, Err(Error::Stale { .. }));
+        if stale {
+            self.shared.tables.forget();
+        }
+        let (outcome, executed) = if stale && !executed {
+            self.attempt(&plan, args, rows).await
+        } else {
+            (outcome, executed)
         };
         let outcome = outcome.inspect_err(|error| self.broken |= executed || ends(error))?;
         self.ask_for(outcome).await

@@ -62,8 +62,7 @@ fn check_assigned(table: &Table, assigned: &[usize]) -> Result<(), Error> {
             "delete the row and insert it with the new key",
         ));
     }
-    let unique = |at: &usize| table.unique.iter().any(|key| key.columns.contains(at));
-    if table.cascades && assigned.iter().any(unique) {
+    if table.cascades && assigned.iter().any(|at| table.referenced.contains(at)) {
         return Err(refused(
             "UPDATE of a referenced key",
             format!("foreign keys to {} change other tables with it", table.name),

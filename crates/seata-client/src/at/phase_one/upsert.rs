@@ -105,17 +105,14 @@ impl Step<'_> {
         }
         // Of several rows that it meets the server updates one; the others are only locked.
         self.work.locks.add(before)?;
-        let changed = |row: &&Vec<Value>| after.find(&before.key(row)) != Some(*row);
-        let mut old = before.clone();
-        old.rows = before.rows.iter().filter(changed).cloned().collect();
-        let mut new = after.clone();
-        let keys = old.keys();
-        new.rows = after
+        let (mut old, mut new) = (before.clone(), after.clone());
+        (old.rows, new.rows) = before
             .rows
             .iter()
-            .filter(|row| keys.contains(&after.key(row)))
-            .cloned()
-            .collect();
+            .zip(&after.rows)
+            .filter(|(old, new)| old != new)
+            .map(|(old, new)| (old.clone(), new.clone()))
+            .unzip();
         self.record("UPDATE", &old, &new)?;
         Ok(done)
     }
@@ -123,11 +120,13 @@ impl Step<'_> {
 
 /// Every unique key, the primary one first.
 fn unique_keys(table: &Table) -> Result<Vec<UniqueKey>, Error> {
-    if let Some(key) = table.unique.iter().find(|key| !key.plain) {
+    let generated = |at: &usize| table.columns.get(*at).is_none_or(|column| column.generated);
+    let odd = |key: &&UniqueKey| !key.plain || key.columns.iter().any(generated);
+    if let Some(key) = table.unique.iter().find(odd) {
         return Err(refused(
             STATEMENT,
             format!(
-                "unique key {} of {} has prefixes or expressions",
+                "unique key {} of {} has prefixes or computed parts",
                 key.name, table.name
             ),
             "select the row FOR UPDATE, then UPDATE or INSERT",
@@ -143,14 +142,17 @@ fn unique_keys(table: &Table) -> Result<Vec<UniqueKey>, Error> {
 }
 
 fn check_assigned(table: &Table, keys: &[UniqueKey], assigned: &[usize]) -> Result<(), Error> {
-    let unique = |at: &&usize| keys.iter().any(|key| key.columns.contains(at));
+    let unique = |at: &&usize| {
+        let referenced = table.cascades && table.referenced.contains(at);
+        referenced || keys.iter().any(|key| key.columns.contains(at))
+    };
     let Some(at) = assigned.iter().find(unique) else {
         return Ok(());
     };
     Err(refused(
         STATEMENT,
         format!(
-            "it changes {}.{}, part of a unique key",
+            "it changes {}.{}, part of a unique or referenced key",
             table.name,
             table.column(*at)?.name
         ),

@@ -5,6 +5,7 @@
 //! that others changed stop everything. A branch that has no undo row yet gets a marker, against
 //! which its own late undo row fails.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 
 use sqlx::mysql::MySqlRow;
@@ -13,7 +14,7 @@ use sqlx::{AssertSqlSafe, MySqlConnection, MySqlPool, Row as _};
 use super::dirty::{DirtyWrite, Verdict, judge};
 use super::images::{Images, images};
 use crate::at::error::{DUPLICATE_KEY, Error, server_code};
-use crate::at::image::{Image, Read, key_condition};
+use crate::at::image::{Image, Read, key_condition, named};
 use crate::at::pool::Shared;
 use crate::at::session::Session;
 use crate::at::table::{Table, quoted};
@@ -236,29 +237,37 @@ async fn undo_item(
     item: &SqlUndo,
 ) -> Result<(), RollbackError> {
     let Images { before, after } = images(shared, connection, item).await?;
-    let named = if before.rows.is_empty() {
+    let touched = if before.rows.is_empty() {
         &after
     } else {
         &before
     };
-    if named.rows.is_empty() {
+    if touched.rows.is_empty() {
         return Ok(());
     }
-    let read = Read::of(named);
-    let current = read.by_keys(connection, &named.keys()).await;
+    let read = Read::of(touched);
+    let current = read.by_keys(connection, &touched.keys()).await;
     let current = current.map_err(RollbackError::table)?;
-    for row in named.rows.iter().rev() {
-        let key = named.key(row);
-        let old = before.find(&key);
-        let new = after.find(&key);
-        let now = current.find(&key);
+    let (before, after, current) = (before.by_key(), after.by_key(), current.by_key());
+    // Some keys are equal for the database but not the same: another row took this one's place.
+    let own: HashSet<String> = touched.keys().iter().map(|key| named(key)).collect();
+    if let Some((_, stranger)) = current.iter().find(|(key, _)| !own.contains(*key)) {
+        let dirty = DirtyWrite::new(touched, stranger, None, None);
+        return Err(RollbackError::Dirty(Box::new(dirty)));
+    }
+    for row in touched.rows.iter().rev() {
+        let key = touched.key(row);
+        let name = named(&key);
+        let old = before.get(&name).copied();
+        let new = after.get(&name).copied();
+        let now = current.get(&name).copied();
         match judge(old, new, now) {
             Verdict::Nothing => {}
             Verdict::Dirty => {
-                let dirty = DirtyWrite::new(named, row, new.or(old), now);
+                let dirty = DirtyWrite::new(touched, row, new.or(old), now);
                 return Err(RollbackError::Dirty(Box::new(dirty)));
             }
-            Verdict::Undo => undo_one(connection, named, old, new, &key).await?,
+            Verdict::Undo => undo_one(connection, touched, old, new, &key).await?,
         }
     }
     Ok(())

@@ -30,6 +30,9 @@ pub(super) struct Scan<'a> {
     pub(super) statement: Option<Statement>,
 }
 
+/// Longer chains of operators would need too much stack.
+const CHAINED_MAX: usize = 2000;
+
 const UNREADABLE: &str = "a statement that cannot be read";
 
 /// Reads one statement. The parameters in its tree are numbered: `?0`, `?1`, …
@@ -45,6 +48,10 @@ pub(super) fn scan(sql: &str) -> Result<Scan<'_>, Refusal> {
         .map_err(|error| refuse(error.to_string(), way_out))?;
     let parameters = number_parameters(&mut tokens)
         .map_err(|token| refuse(format!("{token} is no parameter of MySQL"), "use `?`"))?;
+    if chained(&tokens) > CHAINED_MAX {
+        let reason = format!("more than {CHAINED_MAX} operators are chained");
+        return Err(refuse(reason, "use IN (…), or several statements"));
+    }
     let lexemes = lexemes(sql, &tokens);
     let mut parser = Parser::new(&MySqlDialect {}).with_tokens_with_locations(tokens);
     let mut statements = parser.parse_statements().unwrap_or_default();
@@ -58,6 +65,33 @@ pub(super) fn scan(sql: &str) -> Result<Scan<'_>, Refusal> {
         parameters,
         statement: statements.pop(),
     })
+}
+
+/// How many operators there are that make the syntax tree one deeper, however flat it is written.
+fn chained(tokens: &[TokenWithSpan]) -> usize {
+    let mut count = 0;
+    let mut after_operand = false;
+    for token in tokens {
+        let token = &token.token;
+        if matches!(token, Token::Whitespace(_)) {
+            continue;
+        }
+        count += usize::from(match token {
+            Token::Word(word) => {
+                let operators = [Keyword::AND, Keyword::OR, Keyword::XOR, Keyword::NOT];
+                word.quote_style.is_none() && operators.contains(&word.keyword)
+            }
+            Token::Plus | Token::Div | Token::Mul | Token::Mod | Token::StringConcat => true,
+            // Not the sign of a number.
+            Token::Minus => after_operand,
+            _ => false,
+        });
+        after_operand = matches!(
+            token,
+            Token::Word(_) | Token::Number(..) | Token::Placeholder(_) | Token::RParen
+        );
+    }
+    count
 }
 
 fn number_parameters(tokens: &mut [TokenWithSpan]) -> Result<usize, String> {
@@ -170,6 +204,17 @@ impl Scan<'_> {
     /// Whether this keyword stands anywhere, also in parentheses.
     pub(super) fn has(&self, keyword: Keyword) -> bool {
         self.lexemes.iter().any(|lexeme| lexeme.is(keyword))
+    }
+
+    /// Whether one of these functions is called anywhere.
+    pub(super) fn calls(&self, names: &[&str]) -> bool {
+        let wanted = |lexeme: &Lexeme| {
+            matches!(&lexeme.token, Token::Word(word)
+                if names.iter().any(|name| word.value.eq_ignore_ascii_case(name)))
+        };
+        self.lexemes
+            .windows(2)
+            .any(|pair| matches!(pair, [word, open] if wanted(word) && open.token == Token::LParen))
     }
 
     /// The end of the parentheses that open at that place, one past the closing one.

@@ -93,14 +93,15 @@ fn an_insert_is_cut_into_rows() {
 
 #[test]
 fn a_locking_read_is_cut_before_from() {
-    let sql = "SELECT a, (SELECT 1 FROM u) b FROM t x WHERE a = ? LIMIT 1 FOR UPDATE SKIP LOCKED";
-    assert!(matches!(shape(sql), Shape::Refused(_)));
-    let sql = "SELECT x.a, b + 1 FROM t x WHERE a = ? LIMIT 1 FOR UPDATE SKIP LOCKED";
+    let sql = "SELECT x.a, COALESCE(b, EXTRACT(YEAR FROM c)) FROM t x WHERE a = ? LIMIT 1 FOR UPDATE SKIP LOCKED";
     let Shape::Locking(locking) = shape(sql) else {
         panic!("{:?}", shape(sql));
     };
     assert_eq!(locking.qualifier, "x");
-    assert_eq!(locking.head.sql, "SELECT x.a, b + 1");
+    assert_eq!(
+        locking.head.sql,
+        "SELECT x.a, COALESCE(b, EXTRACT(YEAR FROM c))"
+    );
     assert!(locking.tail.sql.starts_with("FROM t x"));
     assert_eq!(locking.tail.args, 0..1);
 }
@@ -111,6 +112,7 @@ fn reads_pass() {
         "SELECT 1",
         "select a, count(*) from t join u using (id) group by a",
         "SELECT * FROM t FOR SHARE",
+        "SELECT * FROM t LOCK IN SHARE MODE",
         "WITH x AS (SELECT 1 AS a) SELECT * FROM x",
         "SHOW TABLES",
         "SELECT 1 UNION SELECT 2",
@@ -148,6 +150,7 @@ fn everything_else_is_refused_with_a_way_out() {
         "SELECT 1 INTO @a",
         "SELECT * FROM t JOIN u USING (id) FOR UPDATE",
         "SELECT COUNT(*) FROM t FOR UPDATE",
+        "SELECT 1 + max (a) FROM t FOR UPDATE",
         "SELECT DISTINCT a FROM t FOR UPDATE",
         "SELECT * FROM (SELECT * FROM t FOR UPDATE) x",
         "UPDATE t SET a = 1; DELETE FROM t",
@@ -161,6 +164,24 @@ fn everything_else_is_refused_with_a_way_out() {
         };
         assert!(!refusal.way_out.is_empty() && !refusal.reason.is_empty());
     }
+}
+
+/// A chain of operators is a deep tree, and a deep tree a deep stack.
+#[test]
+fn long_chains_are_refused_before_they_are_a_tree() {
+    let chain = |n: usize| format!("DELETE FROM t WHERE {}a", "a = ? OR ".repeat(n));
+    assert!(matches!(shape(&chain(1000)), Shape::Delete(_)));
+    assert!(matches!(shape(&chain(100_000)), Shape::Refused(_)));
+    let nested = format!("SELECT {}1{}", "(".repeat(10_000), ")".repeat(10_000));
+    plan(&nested);
+    let rows = format!(
+        "INSERT INTO t (a, b) VALUES (?, -1){}",
+        ", (?, 1)".repeat(3000)
+    );
+    let Shape::Insert(insert) = shape(&rows) else {
+        panic!();
+    };
+    assert_eq!(insert.rows.len(), 3001);
 }
 
 proptest::proptest! {

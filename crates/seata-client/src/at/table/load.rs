@@ -27,6 +27,10 @@ const SIDE_EFFECTS: &str = "SELECT CAST((SELECT COUNT(*) FROM information_schema
     AND (DELETE_RULE NOT IN ('RESTRICT', 'NO ACTION') \
     OR UPDATE_RULE NOT IN ('RESTRICT', 'NO ACTION'))) AS SIGNED) AS cascades";
 
+const REFERENCED: &str = "SELECT DISTINCT CAST(REFERENCED_COLUMN_NAME AS CHAR) AS col \
+    FROM information_schema.KEY_COLUMN_USAGE \
+    WHERE REFERENCED_TABLE_SCHEMA = DATABASE() AND REFERENCED_TABLE_NAME = ?";
+
 /// Reads a table of the connection's database.
 pub(super) async fn table(connection: &mut MySqlConnection, name: &str) -> Result<Table, Error> {
     let name = reported_name(connection, name).await?;
@@ -53,7 +57,11 @@ pub(super) async fn table(connection: &mut MySqlConnection, name: &str) -> Resul
         unique: Vec::new(),
         triggers: count(&side_effects, "triggers")? > 0,
         cascades: count(&side_effects, "cascades")? > 0,
+        referenced: Vec::new(),
     };
+    if table.cascades {
+        add_referenced(connection, &mut table).await?;
+    }
     add_keys(connection, &mut table).await?;
     Ok(table)
 }
@@ -133,6 +141,19 @@ fn column(row: &MySqlRow) -> Result<Column, sqlx::Error> {
         invisible: extra.contains("invisible"),
         has_default: has_default || text("nullable")? == "NO",
     })
+}
+
+async fn add_referenced(connection: &mut MySqlConnection, table: &mut Table) -> Result<(), Error> {
+    let rows = sqlx::query(REFERENCED)
+        .bind(&table.name)
+        .fetch_all(connection)
+        .await
+        .map_err(Error::metadata)?;
+    for row in rows {
+        let column: String = row.try_get("col").map_err(Error::metadata)?;
+        table.referenced.extend(table.position(&column));
+    }
+    Ok(())
 }
 
 async fn add_keys(connection: &mut MySqlConnection, table: &mut Table) -> Result<(), Error> {

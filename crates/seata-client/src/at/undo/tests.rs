@@ -299,7 +299,7 @@ fn any_value() -> impl Strategy<Value = (Value, Kind)> {
             micros,
         })
     });
-    let decimal = "-?[0-9]{1,30}\\.[0-9]{4}".prop_map(Value::Decimal);
+    let decimal = "-?(0|[1-9][0-9]{0,29})\\.[0-9]{4}".prop_map(Value::Decimal);
     prop_oneof![
         any::<i64>().prop_map(|n| (Value::Int(n), int(false, 8))),
         any::<u64>().prop_map(|n| (Value::UInt(n), int(true, 8))),

@@ -14,7 +14,7 @@ pub(crate) fn decode(kind: &Kind, raw: &[u8]) -> Option<Value> {
         Kind::Bit(_) => Value::UInt(big_endian(raw)?),
         Kind::Float => Value::Float(f32::from_le_bytes(raw.try_into().ok()?)),
         Kind::Double => Value::Double(f64::from_le_bytes(raw.try_into().ok()?)),
-        Kind::Decimal { .. } => Value::Decimal(text(raw)?),
+        Kind::Decimal { .. } => Value::Decimal(without_zero_fill(&text(raw)?)),
         Kind::Text => Value::Text(text(raw)?),
         Kind::Bytes { .. } => Value::Bytes(raw.to_vec()),
         Kind::Date => Value::Date(date_time(raw)?.date),
@@ -26,6 +26,21 @@ pub(crate) fn decode(kind: &Kind, raw: &[u8]) -> Option<Value> {
 
 fn text(raw: &[u8]) -> Option<String> {
     String::from_utf8(raw.to_vec()).ok()
+}
+
+/// `ZEROFILL` columns are padded; JSON numbers and other clients' keys are not.
+fn without_zero_fill(text: &str) -> String {
+    let (sign, digits) = match text.strip_prefix('-') {
+        Some(digits) => ("-", digits),
+        None => ("", text),
+    };
+    let digits = digits.trim_start_matches('0');
+    let zero = if digits.is_empty() || digits.starts_with('.') {
+        "0"
+    } else {
+        ""
+    };
+    format!("{sign}{zero}{digits}")
 }
 
 fn unsigned(raw: &[u8]) -> Option<u64> {
@@ -127,6 +142,24 @@ mod tests {
             Some(Value::UInt(0xabc))
         );
         assert_eq!(decode(&signed, &[0; 9]), None);
+    }
+
+    #[test]
+    fn decimals_have_no_needless_zeros_in_front() {
+        let kind = Kind::Decimal {
+            precision: 10,
+            scale: 2,
+        };
+        for (text, expected) in [
+            ("00000012.30", "12.30"),
+            ("00000000.30", "0.30"),
+            ("-0.30", "-0.30"),
+            ("0", "0"),
+            ("100", "100"),
+        ] {
+            let value = Value::Decimal(expected.to_owned());
+            assert_eq!(decode(&kind, text.as_bytes()), Some(value), "{text}");
+        }
     }
 
     #[test]
