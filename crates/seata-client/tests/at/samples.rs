@@ -4,8 +4,9 @@
 
 use std::path::{Path, PathBuf};
 
-use seata_client::at::Value;
 use seata_client::at::undo::{BranchUndo, Classes, Compression, Context, decode, encode};
+use seata_client::at::{Undone, Value};
+use seata_client::branch::{Branch, BranchType, Resource as _, Xid};
 
 use crate::world::World;
 
@@ -159,4 +160,55 @@ async fn the_image_of_every_type_is_what_java_makes_of_it() {
     assert_eq!(fields(&ours), fields(&java));
     world.roll_back(&xid).await;
     assert_eq!(world.number("SELECT COUNT(*) FROM every_type").await, 0);
+}
+
+/// A row that Java deleted is put back as it was, from Java's own log of either generation.
+#[tokio::test]
+async fn what_java_deleted_is_put_back() {
+    let data = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/data/java-undo");
+    let cases = std::fs::read_to_string(data.join("cases.json")).unwrap();
+    let cases: serde_json::Value = serde_json::from_str(&cases).unwrap();
+    let world = World::new(cases["tables"][0].as_str().unwrap()).await;
+    for generation in ["io.seata", "org.apache.seata"] {
+        let (_, info) = rows(&data.join(generation), "delete");
+        let java = decode(info.clone(), Compression::None).unwrap();
+        let insert = "INSERT INTO undo_log VALUES \
+                      (?, ?, 'compressorType=NONE&serializer=jackson', ?, 0, NOW(6), NOW(6))";
+        sqlx::query(insert)
+            .bind(java.branch_id)
+            .bind(&java.xid)
+            .bind(info)
+            .execute(&world.plain)
+            .await
+            .unwrap();
+        let resource = world.at.resource();
+        let branch = Branch {
+            xid: Xid::new(java.xid.clone()),
+            branch_id: java.branch_id,
+            branch_type: BranchType::At,
+            resource_id: resource.resource_id().to_owned(),
+            application_data: String::new(),
+        };
+        assert_eq!(resource.undo(&branch).await.unwrap(), Undone::Rows);
+        // What is there now shows in the image of its deletion.
+        let xid = world.begin();
+        world
+            .at
+            .execute(&xid, "DELETE FROM every_type", &[])
+            .await
+            .unwrap();
+        let info: Vec<u8> = sqlx::query_scalar("SELECT rollback_info FROM undo_log")
+            .fetch_one(&world.plain)
+            .await
+            .unwrap();
+        let ours = decode(info, Compression::None).unwrap();
+        let fields = |undo: &BranchUndo| {
+            let mut fields = undo.items[0].before[0].clone();
+            fields.sort_by(|a, b| a.name.cmp(&b.name));
+            fields
+        };
+        assert_eq!(fields(&ours), fields(&java), "{generation}");
+        world.commit(&xid).await;
+        world.until("SELECT COUNT(*) FROM undo_log", 0).await;
+    }
 }
