@@ -93,6 +93,7 @@ generate: ## Write the files that are generated from the code
 	@$(CARGO) run --quiet -p crds --bin crdgen
 	@WRITE_DOCS=1 $(CARGO) test --quiet -p payment-core --test diagram
 	@$(CARGO) run --quiet -p payment-runtime -- openapi > docs/openapi.json
+	@$(CARGO) run --quiet -p payment-runtime -- errors > docs/errors.md
 
 deny: ## Licences, advisories, duplicate and banned dependencies (needs cargo-deny)
 	@$(CARGO) deny check

@@ -1,5 +1,5 @@
 #!/usr/bin/env bash
-# Makes ready what tests on this machine start themselves: kube-apiserver and etcd, MySQL, Redis, Seata.
+# Makes ready what tests on this machine start themselves: kube-apiserver and etcd, MySQL, Redis, Prometheus, Seata.
 # Writes where they are to .local/servers.env. Safe to run again; everything is cached.
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
@@ -8,10 +8,12 @@ run() { bash "$HERE/$1.sh" "${@:2}"; }
 run packages
 run binaries
 bin=$(run binaries | tail -n 1)
+run prometheus
 run images stores
 seata=$(run seata)
 write "$LOCAL/servers.env" << ENV
 KUBE_BIN=$bin
 MYSQL_ROOTFS=$(run images rootfs)
+PROMETHEUS_BIN=$(run prometheus | tail -n 1)
 $seata
 ENV

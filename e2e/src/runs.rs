@@ -1,4 +1,4 @@
-//! Reconciliation runs by hand: a Job made from the CronJob's own template.
+//! Reconciliation by hand: Jobs made from the CronJob's own template.
 
 use std::time::Duration;
 
@@ -31,6 +31,31 @@ pub struct Run {
 
 /// Compares the bills of one day (Beijing calendar, `YYYY-MM-DD`), as the schedule would.
 pub async fn reconcile(system: &System, day: &str, limit: Duration) -> Result<Run> {
+    let (job, log) = run(system, limit, |scheduled| args(scheduled, day)).await?;
+    let summary = log
+        .lines()
+        .rev()
+        .find_map(|line| serde_json::from_str(line).ok());
+    let summary = summary.with_context(|| format!("Job {job} printed no summary:\n{log}"))?;
+    Ok(Run { job, log, summary })
+}
+
+/// Proves one day. An error, with all that was said, if it cannot be proven.
+pub async fn prove(system: &System, day: &str, limit: Duration) -> Result<Value> {
+    let (job, log) = run(system, limit, |scheduled| prove_args(scheduled, day)).await?;
+    let proof = log
+        .lines()
+        .rev()
+        .find_map(|line| serde_json::from_str(line).ok());
+    proof.with_context(|| format!("Job {job} printed no proof:\n{log}"))
+}
+
+/// Runs a Job made from the schedule with other arguments; its name and its log.
+async fn run(
+    system: &System,
+    limit: Duration,
+    args: impl FnOnce(&Value) -> Vec<String>,
+) -> Result<(String, String)> {
     let cronjobs = system.cluster.api::<CronJob>(&system.namespace);
     let name = format!("{}-reconciliation", system.name);
     let cronjob = cronjobs
@@ -40,20 +65,12 @@ pub async fn reconcile(system: &System, day: &str, limit: Duration) -> Result<Ru
         .with_context(|| format!("cannot read CronJob {name}"))?;
     let jobs = system.cluster.api::<Job>(&system.namespace);
     delete_older(&jobs).await?;
-    let manifest: Job = serde_json::from_value(job(&cronjob, day)?)?;
+    let manifest: Job = serde_json::from_value(job(&cronjob, args)?)?;
     let made = jobs.create(&PostParams::default(), &manifest).await;
-    let job = made
-        .plainly()
-        .context("cannot create the reconciliation Job")?
-        .name_any();
+    let job = made.plainly().context("cannot create the Job")?.name_any();
     wait_finished(system, &jobs, &job, limit).await?;
     let log = log_of(system, &job).await?;
-    let summary = log
-        .lines()
-        .rev()
-        .find_map(|line| serde_json::from_str(line).ok());
-    let summary = summary.with_context(|| format!("Job {job} printed no summary:\n{log}"))?;
-    Ok(Run { job, log, summary })
+    Ok((job, log))
 }
 
 /// Bills of a day exist from this hour of the next day.
@@ -89,13 +106,13 @@ async fn delete_older(jobs: &Api<Job>) -> Result<()> {
     Ok(())
 }
 
-fn job(cronjob: &CronJob, day: &str) -> Result<Value> {
+fn job(cronjob: &CronJob, args: impl FnOnce(&Value) -> Vec<String>) -> Result<Value> {
     let name = cronjob.name_any();
     let template = cronjob.spec.as_ref().map(|spec| &spec.job_template);
     let template = template.and_then(|template| template.spec.as_ref());
     let mut spec = json!(template.with_context(|| format!("CronJob {name} has no template"))?);
     let container = &mut spec["template"]["spec"]["containers"][0];
-    container["args"] = json!(args(&container["args"], day));
+    container["args"] = json!(args(&container["args"]));
     Ok(json!({
         "apiVersion": "batch/v1",
         "kind": "Job",
@@ -130,6 +147,22 @@ fn args(scheduled: &Value, day: &str) -> Vec<String> {
     kept
 }
 
+/// `prove` with the schedule's configuration file.
+fn prove_args(scheduled: &Value, day: &str) -> Vec<String> {
+    let scheduled = scheduled.as_array().cloned().unwrap_or_default();
+    let mut words = scheduled.iter().filter_map(Value::as_str);
+    let file = words.find(|word| *word == "--config").and(words.next());
+    let args = [
+        "prove",
+        "--config",
+        file.unwrap_or_default(),
+        "--date",
+        day,
+        "--json",
+    ];
+    args.map(ToOwned::to_owned).to_vec()
+}
+
 async fn wait_finished(
     system: &System,
     jobs: &Api<Job>,
@@ -155,7 +188,7 @@ async fn wait_finished(
         Ok(true) => Ok(()),
         Ok(false) => {
             let log = log_of(system, name).await.unwrap_or_default();
-            bail!("the reconciliation Job {name} failed; its log:\n{log}")
+            bail!("Job {name} failed; its log:\n{log}")
         }
         Err(error) => bail!("{error:#}\n  {}", diagnosis::of(system).await),
     }
@@ -185,6 +218,15 @@ mod tests {
         let scheduled = json!(["reconcile", "--config", "/c.yaml", "--days", "7"]);
         let expected = ["reconcile", "--config", "/c.yaml", "--date", "2026-11-22"];
         assert_eq!(args(&scheduled, "2026-11-22"), expected);
+        let proof = [
+            "prove",
+            "--config",
+            "/c.yaml",
+            "--date",
+            "2026-11-22",
+            "--json",
+        ];
+        assert_eq!(prove_args(&scheduled, "2026-11-22"), proof);
         let joined = json!(["reconcile", "--days=7", "--config", "/c.yaml"]);
         let expected = ["reconcile", "--config", "/c.yaml", "--date", "2026-11-22"];
         assert_eq!(args(&joined, "2026-11-22"), expected);

@@ -7,6 +7,8 @@
     reason = "helpers of tests"
 )]
 
+#[path = "manifests/alerts.rs"]
+mod alerts;
 #[path = "manifests/coordinator.rs"]
 mod coordinator;
 #[path = "manifests/reconciliation.rs"]

@@ -15,12 +15,16 @@ use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::timeout::RequestBodyTimeoutLayer;
 use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::api::Problem;
 use crate::ports::Host;
 use crate::telemetry::Metrics;
+
+/// How long a client may send nothing of a body it has begun: it holds a slot meanwhile.
+const BODY_SILENCE_MAX: Duration = Duration::from_secs(10);
 
 pub const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 
@@ -53,7 +57,18 @@ impl Surface {
                 |_: Box<dyn std::any::Any + Send>| Problem::internal().into_response(),
             ))
             .layer(axum::middleware::from_fn_with_state(self, observed))
+            .layer(RequestBodyTimeoutLayer::new(BODY_SILENCE_MAX))
+            .layer(axum::middleware::from_fn(to_the_end))
     }
+}
+
+/// Lets a request go on when its client hangs up: no change stops half-way, no database connection
+/// is left in the middle of a statement, and what was done is still measured and logged.
+async fn to_the_end(request: Request, next: Next) -> Response {
+    let answered = tokio::spawn(next.run(request));
+    answered
+        .await
+        .unwrap_or_else(|_| Problem::internal().into_response())
 }
 
 /// Refuses what exceeds the bound at once instead of queueing it.
@@ -154,7 +169,44 @@ impl Bound {
 
 #[cfg(test)]
 mod tests {
+    use tower::ServiceExt as _;
+
     use super::*;
+
+    fn surface() -> Surface {
+        Surface::new(Metrics::new(), Arc::new(crate::outside::System), 1)
+    }
+
+    #[tokio::test]
+    async fn a_request_goes_on_when_its_client_hangs_up() {
+        let (begun, done) = (Arc::new(Semaphore::new(0)), Arc::new(Semaphore::new(0)));
+        let (inside, outside) = (begun.clone(), done.clone());
+        let work = move || async move {
+            inside.add_permits(1);
+            tokio::task::yield_now().await;
+            outside.add_permits(1);
+        };
+        let router = surface().wrap(Router::new().route("/", axum::routing::get(work)));
+        let request = Request::new(axum::body::Body::empty());
+        tokio::select! {
+            biased;
+            begun = begun.acquire() => begun.unwrap().forget(),
+            _ = router.oneshot(request) => panic!("answered before its client hung up"),
+        }
+        done.acquire().await.unwrap().forget();
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_body_that_never_ends_gives_its_slot_back() {
+        let read = axum::routing::post(|_: axum::body::Bytes| async {});
+        let router = surface().wrap(Router::new().route("/", read));
+        let silent = axum::body::Body::from_stream(futures::stream::pending::<
+            std::io::Result<axum::body::Bytes>,
+        >());
+        let request = Request::post("/").body(silent).unwrap();
+        let response = router.oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 400);
+    }
 
     #[test]
     fn a_given_trace_id_is_kept_and_nonsense_is_replaced() {

@@ -377,6 +377,11 @@ impl Metrics {
         self.ledger_violations.set(violations);
     }
 
+    /// What this process's last check of the ledger found wrong; 0 before the first.
+    pub fn ledger_violations(&self) -> u64 {
+        u64::try_from(self.ledger_violations.get()).unwrap_or_default()
+    }
+
     /// The text that Prometheus scrapes.
     pub fn exposition(&self) -> String {
         let mut text = String::new();

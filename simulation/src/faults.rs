@@ -219,10 +219,20 @@ impl Profile {
     }
 }
 
+/// Every point with every strike.
+const STRIKES: u64 = (Point::COUNT * Strike::ALL.len()) as u64;
+
+/// The seeds above `first` that promise this strike. Not each of them keeps its promise: what leads
+/// to the point may not happen in it.
+pub fn seeds_of(point: Point, strike: Strike, first: u64) -> impl Iterator<Item = u64> {
+    let index = (point.index() * Strike::ALL.len() + strike as usize) as u64;
+    let round = first.div_ceil(STRIKES);
+    (round..).map(move |round| round * STRIKES + index)
+}
+
 /// Consecutive seeds take consecutive strikes, so that a sweep meets each of them.
 fn target(seed: u64, chance: &mut Chance) -> Target {
-    let all = (Point::COUNT * Strike::ALL.len()) as u64;
-    let index = usize::try_from(seed % all).unwrap_or_default();
+    let index = usize::try_from(seed % STRIKES).unwrap_or_default();
     let point = Point::of_index(index / Strike::ALL.len());
     let rare = matches!(
         point.site,

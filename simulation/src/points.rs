@@ -183,11 +183,18 @@ impl Hits {
     }
 
     /// Points and strikes that never met.
-    pub fn missing(&self) -> Vec<String> {
+    pub fn missing(&self) -> Vec<(Point, Strike)> {
         let points = (0..Point::COUNT).map(Point::of_index);
         points
             .flat_map(|point| Strike::ALL.map(|strike| (point, strike)))
             .filter(|(point, strike)| self.of(*point, *strike) == 0)
+            .collect()
+    }
+
+    /// The same in words.
+    pub fn missing_in_words(&self) -> Vec<String> {
+        let missing = self.missing().into_iter();
+        missing
             .map(|(point, strike)| format!("{} at {}", strike.as_str(), point.name()))
             .collect()
     }

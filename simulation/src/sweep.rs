@@ -4,6 +4,7 @@ use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
+use crate::faults::seeds_of;
 use crate::points::Hits;
 use crate::run::{Outcome, run};
 use crate::world::{Tally, lock};
@@ -81,6 +82,19 @@ pub fn sweep(first: u64, count: u64, threads: usize, progress: impl Fn(&Report) 
     report.failures.sort_by_key(|failure| failure.seed);
     report.took = began.elapsed();
     report
+}
+
+/// Runs further seeds, from `first` on, for every strike that met its point in none of a report's:
+/// at most so many for each.
+pub fn meet_the_rest(report: &mut Report, first: u64, seeds_each: usize) {
+    for (point, strike) in report.hits.missing() {
+        for seed in seeds_of(point, strike, first).take(seeds_each) {
+            report.add(&run(seed, false));
+            if report.hits.of(point, strike) > 0 {
+                break;
+            }
+        }
+    }
 }
 
 /// The first of `count` seeds from `first` for which `search` finds something, whatever the

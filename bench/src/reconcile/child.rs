@@ -18,6 +18,7 @@ use payment_core::ChannelKind;
 use payment_runtime::outside::System;
 use payment_runtime::payments::Payments;
 use payment_runtime::ports::{Host, PayChannel, PayChannels};
+use payment_runtime::prove::{Wanted, prove};
 use payment_runtime::reconcile::Reconciler;
 use payment_runtime::reconcile::bills::FileRows;
 use payment_runtime::reconcile::books::{Bills, Books as _, FetchedBill};
@@ -43,6 +44,9 @@ pub(crate) struct Arguments {
     /// WeChat Pay's hash of the bill
     #[arg(long)]
     pub(crate) hash: Option<String>,
+    /// Prove the day instead
+    #[arg(long, conflicts_with = "bill")]
+    pub(crate) prove: bool,
     /// How far ahead this process's clock is: what a killed one held is free in its eyes
     #[arg(long, default_value_t = 0)]
     pub(crate) ahead_seconds: i64,
@@ -67,9 +71,11 @@ pub(crate) async fn run(arguments: Arguments) -> anyhow::Result<()> {
         books: records,
         bills: Arc::new(OnDisk(arguments.clone())),
     };
-    let mut told = match arguments.bill {
-        Some(_) => import(&reconciler, channel, arguments.day).await?,
-        None => compare(&reconciler, &store, channel, arguments.day).await?,
+    let (day, has_bill) = (arguments.day, arguments.bill.is_some());
+    let mut told = match (has_bill, arguments.prove) {
+        (true, _) => import(&reconciler, channel, day).await?,
+        (false, true) => prove_day(&store, channel, day).await?,
+        (false, false) => compare(&reconciler, &store, channel, day).await?,
     };
     told["rss_mb"] = peak_rss_mb()?.into();
     told["cpu_seconds"] = crate::process::own_cpu()?.as_secs_f64().into();
@@ -111,6 +117,35 @@ async fn compare(
         "resumed": held.resumed,
         "run": held.run_id,
     }))
+}
+
+/// Every equation has to hold. That a difference has no reason does not count here: reasons come
+/// from the channel, and there is none.
+async fn prove_day(store: &Store, channel: ChannelKind, day: Date) -> anyhow::Result<Value> {
+    let wanted = Wanted {
+        day,
+        channels: vec![channel],
+    };
+    let started = Instant::now();
+    let proof = prove(store, &wanted).await?;
+    let seconds = started.elapsed().as_secs_f64();
+    let days = proof.channels.iter();
+    let equations: Vec<_> = days.flat_map(|day| &day.equations).collect();
+    let broken: Vec<&str> = equations
+        .iter()
+        .filter(|equation| equation.residual_minor != 0)
+        .map(|equation| equation.name)
+        .collect();
+    ensure!(
+        !equations.is_empty() && broken.is_empty(),
+        "{broken:?} do not add up"
+    );
+    ensure!(
+        proof.ledger.is_clean(),
+        "the ledger is not sound: {:?}",
+        proof.ledger
+    );
+    Ok(json!({"seconds": seconds, "equations": equations.len()}))
 }
 
 /// The most memory that this process ever had, in MiB.

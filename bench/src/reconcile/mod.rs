@@ -12,6 +12,7 @@
 //!   by a process that does nothing else, and that process's peak of memory.
 //! - `reconcile_import_seconds`, `reconcile_import_rss_mb`: the same of reading the file into the
 //!   database.
+//! - `prove_seconds`, `prove_rss_mb`: the same of proving that day, the whole ledger included.
 //!
 //! Filling the tables and writing the file are no part of any figure.
 
@@ -70,6 +71,8 @@ struct Figures {
     rss_mb: f64,
     import_seconds: f64,
     import_rss_mb: f64,
+    prove_seconds: f64,
+    prove_rss_mb: f64,
 }
 
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<()> {
@@ -160,6 +163,9 @@ impl<'a> Bench<'a> {
         let again = self.found().await?;
         figures.missed = missed.max(again.0);
         figures.wrong = wrong.max(again.1);
+        let proven = answer(self.child(DAY, &["--prove".to_owned()])?)?;
+        figures.prove_seconds = number(&proven, "seconds")?;
+        figures.prove_rss_mb = number(&proven, "rss_mb")?;
         self.mysql.drop_database(&self.database).await?;
         Ok(figures)
     }
@@ -312,6 +318,8 @@ impl Figures {
             rss_mb: most(|figures| figures.rss_mb),
             import_seconds: most(|figures| figures.import_seconds),
             import_rss_mb: most(|figures| figures.import_rss_mb),
+            prove_seconds: most(|figures| figures.prove_seconds),
+            prove_rss_mb: most(|figures| figures.prove_rss_mb),
         }
     }
 
@@ -323,7 +331,9 @@ impl Figures {
         print(&name("seconds"), self.seconds, "s")?;
         print(&name("rss_mb"), self.rss_mb, "MiB")?;
         print(&name("import_seconds"), self.import_seconds, "s")?;
-        print(&name("import_rss_mb"), self.import_rss_mb, "MiB")
+        print(&name("import_rss_mb"), self.import_rss_mb, "MiB")?;
+        print(&format!("prove_seconds{suffix}"), self.prove_seconds, "s")?;
+        print(&format!("prove_rss_mb{suffix}"), self.prove_rss_mb, "MiB")
     }
 
     /// A slow machine is told; a wrong result is an error.
@@ -332,6 +342,7 @@ impl Figures {
             ("reconcile_seconds", self.seconds, SECONDS_MAX),
             ("reconcile_rss_mb", self.rss_mb, RSS_MB_MAX),
             ("reconcile_import_rss_mb", self.import_rss_mb, RSS_MB_MAX),
+            ("prove_rss_mb", self.prove_rss_mb, RSS_MB_MAX),
         ] {
             if value > most {
                 println!("# {name} is above its goal of {most}");

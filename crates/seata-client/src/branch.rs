@@ -77,7 +77,8 @@ pub struct NewBranch {
 /// Why the coordinator did not do what it was asked.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum CoordinatorError {
-    /// Another global transaction holds a lock. `holder` is read from the message where it says.
+    /// Another global transaction holds a lock. `holder` is read from the message where it says;
+    /// servers up to 2.0 name there only the one who asked.
     #[error("row locked by global transaction {}: {message}", holder.as_ref().map_or("unknown", Xid::as_str))]
     LockConflict {
         holder: Option<Xid>,
@@ -89,7 +90,7 @@ pub enum CoordinatorError {
     /// The global transaction has ended, or is ending: nothing can join it any more.
     #[error("the global transaction is over: {message}")]
     TransactionOver { message: String },
-    /// There is no live channel to a coordinator; nothing was sent.
+    /// There is no live channel to a coordinator, or its queue is full; nothing was sent.
     #[error("no coordinator is reachable: {message}")]
     NoChannel { message: String },
     /// The request was sent (or may have been) and no answer came.

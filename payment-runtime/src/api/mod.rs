@@ -78,13 +78,6 @@ pub async fn no_such_route() -> Problem {
     Problem::new(code::Code::NotFound, "There is nothing at this path.")
 }
 
-/// Lets work go on when its client hangs up: nothing may stop half-way.
-async fn to_the_end(
-    work: impl Future<Output = Result<Response, Problem>> + Send + 'static,
-) -> Result<Response, Problem> {
-    tokio::spawn(work).await.map_err(|_| Problem::internal())?
-}
-
 /// Place an order
 ///
 /// Records one payment for the order and asks the channel for it. The same order with the same
@@ -103,26 +96,21 @@ async fn create(
     let scope = "POST /api/payments".to_owned();
     let request = idempotency::request(&payments, &headers, scope, &body)?;
     let order = request::order(&body, &payments)?;
-    to_the_end(async move {
-        let answer = |payment: &PaymentRecord| created(payment, &request_id);
-        let keyed = request.as_ref().map(|request| Keyed {
-            request,
-            answer: &answer,
-        });
-        match payments.place(&order, keyed.as_ref()).await? {
-            Placed::Payment { payment, repeated } if repeated => {
-                Ok(idempotency::replay(created(&payment, &request_id)))
-            }
-            Placed::Payment { payment, .. } => {
-                Ok(idempotency::respond(created(&payment, &request_id)))
-            }
-            Placed::Answer { answer, replayed } if replayed => Ok(idempotency::replay(answer)),
-            Placed::Answer { answer, .. } => Ok(idempotency::respond(answer)),
-            Placed::KeyInFlight => Err(Problem::key_in_flight()),
-            Placed::KeyReused => Err(Problem::key_reused()),
+    let answer = |payment: &PaymentRecord| created(payment, &request_id);
+    let keyed = request.as_ref().map(|request| Keyed {
+        request,
+        answer: &answer,
+    });
+    match payments.place(&order, keyed.as_ref()).await? {
+        Placed::Payment { payment, repeated } if repeated => {
+            Ok(idempotency::replay(created(&payment, &request_id)))
         }
-    })
-    .await
+        Placed::Payment { payment, .. } => Ok(idempotency::respond(created(&payment, &request_id))),
+        Placed::Answer { answer, replayed } if replayed => Ok(idempotency::replay(answer)),
+        Placed::Answer { answer, .. } => Ok(idempotency::respond(answer)),
+        Placed::KeyInFlight => Err(Problem::key_in_flight()),
+        Placed::KeyReused => Err(Problem::key_reused()),
+    }
 }
 
 pub(crate) fn require_json(headers: &HeaderMap) -> Result<(), Problem> {
@@ -220,15 +208,12 @@ async fn show(
 ) -> Result<Response, Problem> {
     let refresh = refresh(query)?;
     let payment = find(&payments, &payment_id).await?;
-    to_the_end(async move {
-        let payment = if refresh && payment.status.is_open() {
-            payments.ask(payment).await?.payment
-        } else {
-            payment
-        };
-        Ok(Json(views::payment(&payment)).into_response())
-    })
-    .await
+    let payment = if refresh && payment.status.is_open() {
+        payments.ask(payment).await?.payment
+    } else {
+        payment
+    };
+    Ok(Json(views::payment(&payment)).into_response())
 }
 
 #[derive(Deserialize, IntoParams)]
@@ -337,11 +322,8 @@ async fn close(
     let payment = find(&payments, &payment_id).await?;
     let request = idempotency::request(&payments, &headers, scope, &body)?;
     request::nothing(&body)?;
-    to_the_end(async move {
-        let work = close_now(&payments, payment);
-        idempotency::once(&payments, request, &request_id, work).await
-    })
-    .await
+    let work = close_now(&payments, payment);
+    idempotency::once(&payments, request, &request_id, work).await
 }
 
 async fn close_now(payments: &Payments, payment: PaymentRecord) -> Result<Response, Problem> {
@@ -381,20 +363,15 @@ async fn attempt(
     let scope = format!("POST /api/payments/{payment_id}/attempts");
     let request = idempotency::request(&payments, &headers, scope, &body)?;
     let attempt = request::attempt(&body, &payments, &previous)?;
-    to_the_end(async move {
-        let work = async {
-            match payments.attempt(previous, &attempt).await? {
-                Attempted::New(payment) => Ok(idempotency::respond(created(&payment, &request_id))),
-                Attempted::Repeated(payment) => {
-                    Ok(idempotency::replay(created(&payment, &request_id)))
-                }
-                Attempted::Superseded(latest) => Err(Problem::superseded(&latest)),
-                Attempted::NotProven(payment) => Err(Problem::not_proven(&payment)),
-            }
-        };
-        idempotency::once(&payments, request, &request_id, work).await
-    })
-    .await
+    let work = async {
+        match payments.attempt(previous, &attempt).await? {
+            Attempted::New(payment) => Ok(idempotency::respond(created(&payment, &request_id))),
+            Attempted::Repeated(payment) => Ok(idempotency::replay(created(&payment, &request_id))),
+            Attempted::Superseded(latest) => Err(Problem::superseded(&latest)),
+            Attempted::NotProven(payment) => Err(Problem::not_proven(&payment)),
+        }
+    };
+    idempotency::once(&payments, request, &request_id, work).await
 }
 
 /// Refund a payment, wholly or in part
@@ -419,19 +396,16 @@ async fn create_refund(
     let scope = format!("POST /api/payments/{payment_id}/refunds");
     let request = idempotency::request(&payments, &headers, scope, &body)?;
     let wanted = request::refund(&body, &payment)?;
-    to_the_end(async move {
-        let work = async {
-            let Refunded { refund, repeated } = payments.refund(payment, &wanted).await?;
-            let response = refunded(&refund, &request_id);
-            Ok(if repeated {
-                idempotency::replayed(response)
-            } else {
-                response
-            })
-        };
-        idempotency::once(&payments, request, &request_id, work).await
-    })
-    .await
+    let work = async {
+        let Refunded { refund, repeated } = payments.refund(payment, &wanted).await?;
+        let response = refunded(&refund, &request_id);
+        Ok(if repeated {
+            idempotency::replayed(response)
+        } else {
+            response
+        })
+    };
+    idempotency::once(&payments, request, &request_id, work).await
 }
 
 /// 201 once the channel gave the money back, 202 while it has not, or the refund ended without.
@@ -499,13 +473,10 @@ async fn show_refund(
     let refund = found
         .filter(|found| found.refund_no == refund_no)
         .ok_or_else(|| Problem::no_such_refund(&refund_no))?;
-    to_the_end(async move {
-        let refund = if refresh && refund.status.is_open() {
-            payments.ask_refund(refund).await?
-        } else {
-            refund
-        };
-        Ok(Json(views::refund(&refund)).into_response())
-    })
-    .await
+    let refund = if refresh && refund.status.is_open() {
+        payments.ask_refund(refund).await?
+    } else {
+        refund
+    };
+    Ok(Json(views::refund(&refund)).into_response())
 }

@@ -28,6 +28,11 @@ use crate::refunds::RefundRequest;
 /// Differences looked at together.
 const PAGE: u32 = 200;
 
+/// Why a difference stays open although a correction was decided on.
+const DID_NOT_FOLLOW: &str =
+    "bill and channel agree, and our record did not follow; its history says why";
+const NOTHING_TO_GIVE_BACK: &str = "no later charge of the order is left to give back";
+
 /// What the channel said, with what it said it about.
 struct Answer {
     said: Said,
@@ -236,6 +241,7 @@ impl Reconciler {
             Kind::Refund => self.believe_refund(difference, answer).await?,
         };
         if !moved {
+            self.stays_open(difference, DID_NOT_FOLLOW, answer).await?;
             return Ok(false);
         }
         self.resolved(difference, "believed", "our record follows the channel")
@@ -301,6 +307,8 @@ impl Reconciler {
         charged.retain(|payment| payment.reserved.minor < payment.amount.minor);
         charged.sort_by_key(|payment| payment.attempt);
         let Some(later) = charged.pop().filter(|_| !charged.is_empty()) else {
+            self.stays_open(difference, NOTHING_TO_GIVE_BACK, answer)
+                .await?;
             return Ok(false);
         };
         let allowed = self.announce(difference, Correction::RefundLater, answer);
@@ -395,6 +403,27 @@ impl Reconciler {
         } else {
             DifferenceState::Open
         };
+        self.stays(difference, to, why, answer).await
+    }
+
+    /// A correction that was decided on had nothing to change: a person has to look.
+    async fn stays_open(
+        &self,
+        difference: &DifferenceRecord,
+        why: &str,
+        answer: &Answer,
+    ) -> Result<(), RunError> {
+        let open = DifferenceState::Open;
+        self.stays(difference, open, why, answer).await
+    }
+
+    async fn stays(
+        &self,
+        difference: &DifferenceRecord,
+        to: DifferenceState,
+        why: &str,
+        answer: &Answer,
+    ) -> Result<(), RunError> {
         if (difference.state, difference.why.as_str()) == (to, why) {
             return Ok(());
         }

@@ -240,6 +240,34 @@ async fn money_of_nobody_is_shown_in_suspense_until_a_person_ends_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn money_that_the_channel_denies_is_shown_frozen() {
+    let system = System::start(CacheAt::None).await;
+    let day = a_day(&system).await;
+    // Our record speaks of an order that the channel does not have, and the reverse.
+    let sql = "UPDATE payment_records SET channel_order_no = CONCAT('X', SUBSTR(channel_order_no, 2)) \
+               WHERE payment_channel = 'wechat' ORDER BY payment_no DESC LIMIT 1";
+    system.execute(sql).await;
+    reconciled(&system, day).await;
+    let proof = assert_proven(&system, day).await;
+    let expected = ["missing-at-channel", "missing-with-us"];
+    assert_eq!(classes(&proof), expected, "{proof}");
+    let aside = &proof.channels[0].differences.in_suspense;
+    assert_eq!(aside.len(), 2, "one is frozen, one is nobody's: {proof}");
+    assert!(proof.to_string().contains("frozen"), "{proof}");
+    system
+        .execute("UPDATE payment_records SET channel_order_no = SUBSTR(payment_no, 5)")
+        .await;
+    reconciled(&system, day).await;
+    let proof = assert_proven(&system, day).await;
+    assert!(classes(&proof).is_empty(), "{proof}");
+    assert!(
+        proof.channels[0].differences.in_suspense.is_empty(),
+        "{proof}"
+    );
+    system.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn every_fault_of_a_bill_is_listed_with_its_reason() {
     let system = System::start(CacheAt::None).await;
     let day = a_day(&system).await;

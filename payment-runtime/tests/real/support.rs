@@ -408,11 +408,18 @@ impl System {
         self.execute(sql).await;
     }
 
+    /// Again, where the runtime's own work won a deadlock against it.
     pub(crate) async fn execute(&self, sql: &'static str) {
-        sqlx::query(sql)
-            .execute(&mut connect(self).await)
-            .await
-            .unwrap();
+        const TRIES: u32 = 5;
+        let mut connection = connect(self).await;
+        for tries_left in (0..TRIES).rev() {
+            match sqlx::query(sql).execute(&mut connection).await {
+                Ok(_) => return,
+                Err(sqlx::Error::Database(error))
+                    if error.code().as_deref() == Some("40001") && tries_left > 0 => {}
+                Err(error) => panic!("{sql}: {error}"),
+            }
+        }
     }
 
     pub(crate) async fn stop(self) {

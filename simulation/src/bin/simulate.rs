@@ -83,7 +83,7 @@ fn seeds(arguments: &Seeds) -> bool {
     );
     show_points(&report);
     show_totals(&report);
-    let missing = report.hits.missing();
+    let missing = report.hits.missing_in_words();
     let incomplete = report.seeds >= 2000 && !missing.is_empty();
     if incomplete {
         println!("never struck: {}", missing.join(", "));

@@ -48,6 +48,9 @@ async fn one(world: &Arc<World>, path: &str, amount: u64, total: u64) {
     if world.chance().percent(30) {
         let _ = try_once(world, &call).await;
     }
+    if world.chance().percent(30) {
+        look(world, format!("{path}/{number}")).await;
+    }
     if world.chance().percent(15) {
         // The same number with another amount.
         let body = json!({"refundNo": number, "amount": decimal(total / 2 + 1)});

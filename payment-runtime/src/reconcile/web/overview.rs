@@ -134,13 +134,14 @@ fn overview(desk: &Desk, headers: &HeaderMap, seen: &Seen) -> Overview {
     };
     let standings: Vec<ChannelDays> = channels.iter().map(of_channel).collect();
     let yesterday = seen.today.yesterday().unwrap_or(seen.today);
+    let violations = desk.parts.payments.metrics.ledger_violations();
     let row = |day: &Date| DayRow {
         day: day.to_string(),
         cells: channels.iter().map(|c| seen.cell(*c, *day)).collect(),
     };
     Overview {
         shell: Shell::new(desk, headers, "overview", "Overview"),
-        headline: headline(&standings, yesterday, &needing(&seen.totals), 0),
+        headline: headline(&standings, yesterday, &needing(&seen.totals), violations),
         channels: channels.iter().map(|c| format::channel(*c)).collect(),
         days: days.iter().rev().map(row).collect(),
         totals: seen.totals.iter().map(total_row).collect(),

@@ -1,21 +1,26 @@
-//! A day closes with the channels at their worst: every difference is corrected with evidence or
-//! listed with its reason, shows where the platform team and the alert look, and is gone when the
-//! channel's bill is right again.
+//! A day closes after an hour of traffic with the channels at their worst: every difference is
+//! corrected with evidence or listed with its reason, shows where the platform team looks, fires
+//! the alert in a real Prometheus, and is gone when the channel's bill is right again. Then the
+//! day is proven.
+
+mod traffic;
 
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use contract::{RunSummary, metrics, ports};
 use e2e::scene::{CHANNELS, NAME, NAMESPACE};
-use e2e::{Order, Scene, Seen, runs, until};
+use e2e::{Prometheus, Scene, Seen, runs, until};
 use jiff::Timestamp;
 use jiff::civil::Date;
 use serde_json::{Value, json};
 
 const RUN_WITHIN: Duration = Duration::from_mins(3);
+const ALERT: &str = "ReconciliationDifferencesOpen";
 /// The operator reads a run's result, the service its gauges.
 const SHOWN_WITHIN: Duration = Duration::from_mins(2);
-const SOON: Duration = Duration::from_mins(1);
+/// A payment whose callback is lost is asked about along the ladder.
+const SOON: Duration = Duration::from_mins(2);
 
 #[tokio::test]
 async fn a_bad_day_is_corrected_or_listed_and_the_alert_clears() -> Result<()> {
@@ -25,11 +30,13 @@ async fn a_bad_day_is_corrected_or_listed_and_the_alert_clears() -> Result<()> {
 }
 
 async fn bad_day(scene: &Scene) -> Result<()> {
+    let prometheus = Prometheus::watch(&scene.demo, &scene.environment.kubeconfig).await?;
     let day = runs::bill_day(Timestamp::now());
-    traffic(scene).await?;
+    traffic::an_hour(scene).await?;
     runs::pass_bill_hour(&scene.simulator, day).await?;
     // What earlier tests of this day left is the same before and after.
     let before = run(scene, day).await?;
+    shows(scene, &before).await?;
     for channel in CHANNELS {
         for fault in ["bill-missing-row", "bill-extra-row", "bill-duplicate-row"] {
             let fault = json!({"name": fault, "channel": channel, "count": 1});
@@ -41,6 +48,7 @@ async fn bad_day(scene: &Scene) -> Result<()> {
     ensure!(is >= was + 6, "{is} differences after {was}");
     ensure!(during.proof_holds == Some(true), "{during:?}");
     shows(scene, &during).await?;
+    alert(&prometheus, true).await?;
     every_difference_has_a_reason(scene).await?;
 
     let after = run(scene, day).await?;
@@ -48,32 +56,39 @@ async fn bad_day(scene: &Scene) -> Result<()> {
     ensure!(left <= was, "{left} differences are left, {was} were there");
     ensure!(after.proof_holds == Some(true), "{after:?}");
     ensure!(after.ledger_violations == 0, "{after:?}");
-    shows(scene, &after).await
+    shows(scene, &after).await?;
+    alert(
+        &prometheus,
+        after.open_differences > threshold(scene).await?,
+    )
+    .await?;
+    let proof = runs::prove(&scene.demo, &day.to_string(), RUN_WITHIN).await?;
+    ensure!(proof["proven"] == true, "{proof}");
+    Ok(())
+}
+
+/// The alert fires or does not, as a Prometheus sees it.
+async fn alert(prometheus: &Prometheus, expected: bool) -> Result<()> {
+    let what = format!("alert {ALERT} to be {expected}");
+    until(&what, SHOWN_WITHIN, async || {
+        let fires = prometheus.fires(ALERT).await?;
+        Ok(if fires == Some(expected) {
+            Seen::Done(())
+        } else {
+            Seen::not_yet(format!("it is {fires:?}"))
+        })
+    })
+    .await
+}
+
+async fn threshold(scene: &Scene) -> Result<u64> {
+    let resource = scene.demo.get().await?;
+    let threshold = resource.data["spec"]["reconciliation"]["differenceThreshold"].as_u64();
+    Ok(threshold.unwrap_or(0))
 }
 
 fn unresolved(summary: &RunSummary) -> u64 {
     summary.open_differences + summary.waiting_differences
-}
-
-/// Payments whose callbacks get lost, and refunds.
-async fn traffic(scene: &Scene) -> Result<()> {
-    for channel in CHANNELS {
-        let lost = json!({"name": "missing-callback", "channel": channel, "count": 2});
-        scene.simulator.arm(&lost).await?;
-        for _ in 0..4 {
-            let order = Order::new("E2E-CLOSING", channel, "12.34");
-            let created = scene.api.create_payable(&order).await?;
-            let number = created.channel_order_no();
-            scene.simulator.pay(channel, number).await?;
-            let id = created.payment_id();
-            let paid = scene.api.wait_status(id, "PAID", SOON).await?;
-            let path = format!("/{}/refunds", paid.payment_id());
-            let body = json!({"refundNo": "R-1", "amount": "2.34"}).to_string();
-            let refunded = scene.api.post_raw(&path, &body, None).await?;
-            ensure!(matches!(refunded.status, 201 | 202), "{refunded:?}");
-        }
-    }
-    Ok(())
 }
 
 async fn run(scene: &Scene, day: Date) -> Result<RunSummary> {

@@ -1,0 +1,104 @@
+//! From nothing to a registered channel.
+//!
+//! A coordinator only asks that a channel is registered, in whichever role, so one serves as
+//! transaction manager and as resource manager. The order matters: registering the transaction
+//! manager later would replace the resources.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use futures::{SinkExt, StreamExt};
+use tokio::net::TcpStream;
+use tokio::time::timeout;
+use tokio_util::codec::Framed;
+
+use super::backoff::Trouble;
+use super::hub::Hub;
+use super::link::{Driver, Link, Stream};
+use crate::codec::{Frame, FrameCodec, FrameKind, Message, Register};
+
+/// The version this client names; servers from 1.5 on choose features by it.
+const CLIENT_VERSION: &str = "2.0.0";
+const TM_ID: i32 = 1;
+/// The last request id the registration uses.
+pub(super) const LAST_ID: i32 = 2;
+
+/// Connects and registers. Whatever goes wrong says whether anybody was there.
+pub(super) async fn connect(
+    hub: &Hub,
+    address: SocketAddr,
+) -> Result<(Arc<Link>, Driver), (Trouble, String)> {
+    let within = hub.config.connect_timeout;
+    let failed = |why: String| (Trouble::Failed, why);
+    let socket = match timeout(within, TcpStream::connect(address)).await {
+        Err(_) => return Err(failed(format!("no connection within {within:?}"))),
+        Ok(Err(error)) if error.kind() == std::io::ErrorKind::ConnectionRefused => {
+            return Err((Trouble::Nobody, error.to_string()));
+        }
+        Ok(Err(error)) => return Err(failed(error.to_string())),
+        Ok(Ok(socket)) => socket,
+    };
+    socket
+        .set_nodelay(true)
+        .map_err(|error| failed(error.to_string()))?;
+    let mut stream = Framed::new(socket, FrameCodec);
+    let (resources, resources_version) = hub.dispatcher.registered();
+    let version = timeout(within, register(hub, &mut stream, resources))
+        .await
+        .map_err(|_| failed(format!("no registration within {within:?}")))?
+        .map_err(failed)?;
+    Ok(Link::new(hub, address, &version, stream, resources_version))
+}
+
+/// The server's version. The first frame goes out in one write, because newer servers tell protocols
+/// apart by the first bytes they read.
+async fn register(hub: &Hub, stream: &mut Stream, resources: String) -> Result<String, String> {
+    let tm = Message::RegisterTm(identity(hub));
+    let version = ask(stream, TM_ID, &tm).await?;
+    if resources.is_empty() {
+        return Ok(version);
+    }
+    ask(stream, LAST_ID, &register_rm(hub, resources)).await
+}
+
+fn identity(hub: &Hub) -> Register {
+    Register {
+        version: CLIENT_VERSION.to_owned(),
+        application_id: hub.config.application_id.clone(),
+        tx_service_group: hub.config.tx_service_group.clone(),
+        extra_data: String::new(),
+    }
+}
+
+/// Adds resources to a channel.
+pub(super) fn register_rm(hub: &Hub, resources: String) -> Message {
+    Message::RegisterRm(identity(hub), resources)
+}
+
+async fn ask(stream: &mut Stream, id: i32, message: &Message) -> Result<String, String> {
+    let body = message.encode().map_err(|error| error.to_string())?;
+    let frame = Frame::new(FrameKind::Request, id, body);
+    stream
+        .send(frame)
+        .await
+        .map_err(|error| error.to_string())?;
+    while let Some(frame) = stream.next().await {
+        let frame = frame.map_err(|error| error.to_string())?;
+        if frame.kind != FrameKind::Response || frame.id != id {
+            continue;
+        }
+        return match Message::decode(frame.body).map_err(|error| error.to_string())? {
+            Message::RegisterTmResponse(it) | Message::RegisterRmResponse(it) if it.identified => {
+                Ok(it.version)
+            }
+            Message::RegisterTmResponse(_) | Message::RegisterRmResponse(_) => {
+                Err("the coordinator refused the registration".to_owned())
+            }
+            other => Err(format!(
+                "the registration was answered with {}",
+                other.type_code()
+            )),
+        };
+    }
+    Err("the coordinator closed the channel during the registration".to_owned())
+}

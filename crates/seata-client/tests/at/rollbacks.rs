@@ -1,0 +1,446 @@
+//! Undoing branches.
+
+use seata_client::at::{Error, RollbackError, Undone, Value};
+use seata_client::branch::{Branch, BranchType, PhaseTwo, Resource as _, Xid};
+
+use crate::coordinator::Forgetful;
+use crate::world::{ACCOUNT, World, config, execute};
+
+const PAY: &str = "UPDATE account SET money = money + ? WHERE id = ?";
+
+fn branch(world: &World, xid: &Xid, branch_id: i64) -> Branch {
+    Branch {
+        xid: xid.clone(),
+        branch_id,
+        branch_type: BranchType::At,
+        resource_id: world.at.resource().resource_id().to_owned(),
+        application_data: String::new(),
+    }
+}
+
+#[tokio::test]
+async fn two_updates_of_one_row_in_two_branches_are_undone_in_reverse() {
+    let world = World::new(ACCOUNT).await;
+    let before = world.contents("account").await;
+    let xid = world.begin();
+    for amount in [1, 2] {
+        let done = world
+            .at
+            .execute(&xid, PAY, &[amount.into(), 1.into()])
+            .await
+            .unwrap();
+        assert_eq!(done.rows_affected, 1);
+    }
+    assert_eq!(
+        world
+            .number("SELECT money FROM account WHERE id = 1")
+            .await
+            .wrapping_sub(103),
+        0
+    );
+    assert_eq!(world.undo_rows().await, 2);
+    assert_eq!(world.tc.lock_keys(&xid), ["account:1", "account:1"]);
+    world.roll_back(&xid).await;
+    assert_eq!(world.contents("account").await, before);
+    assert_eq!(world.undo_rows().await, 0);
+}
+
+#[tokio::test]
+async fn a_local_transaction_of_several_statements_is_one_branch() {
+    let world = World::new(ACCOUNT).await;
+    let before = world.contents("account").await;
+    let xid = world.begin();
+    let mut local = world.at.begin(&xid).await.unwrap();
+    local.execute(PAY, &[(-5).into(), 1.into()]).await.unwrap();
+    local.execute(PAY, &[5.into(), 2.into()]).await.unwrap();
+    local
+        .execute("DELETE FROM account WHERE id = 3", &[])
+        .await
+        .unwrap();
+    let insert = "INSERT INTO account (id, money, note) VALUES (?, 7, ?), (5, 8, DEFAULT)";
+    local
+        .execute(insert, &[4.into(), "four".into()])
+        .await
+        .unwrap();
+    local
+        .execute("UPDATE account SET note = 'x' WHERE id = 4", &[])
+        .await
+        .unwrap();
+    local.commit().await.unwrap();
+    assert_eq!(world.tc.lock_keys(&xid), ["account:1,2,3,4,5"]);
+    assert_eq!(world.undo_rows().await, 1);
+    world.roll_back(&xid).await;
+    assert_eq!(world.contents("account").await, before);
+}
+
+#[tokio::test]
+async fn what_others_wrote_is_not_overwritten() {
+    let world = World::new(ACCOUNT).await;
+    let xid = world.begin();
+    world
+        .at
+        .execute(&xid, PAY, &[1.into(), 1.into()])
+        .await
+        .unwrap();
+    execute(&world.plain, "UPDATE account SET money = 500 WHERE id = 1").await;
+    let answers = world.tc.roll_back(&xid, &*world.at.resource()).await;
+    assert_eq!(answers, [PhaseTwo::Never]);
+    let branch = world.tc.branches(&xid).remove(0);
+    let Err(RollbackError::Dirty(dirty)) = world.at.resource().undo(&branch).await else {
+        panic!("it was undone");
+    };
+    assert_eq!(dirty.key, [("id".to_owned(), "1".to_owned())]);
+    let [difference] = dirty.differences.as_slice() else {
+        panic!("{dirty}");
+    };
+    assert_eq!(difference.column, "money");
+    assert_eq!(
+        (difference.expected.as_str(), difference.found.as_str()),
+        ("101", "500")
+    );
+    assert!(!dirty.to_string().contains("\"one\""), "{dirty}");
+    assert_eq!(
+        world
+            .number("SELECT CAST(money AS SIGNED) FROM account WHERE id = 1")
+            .await,
+        500
+    );
+    assert_eq!(world.at.metrics().dirty, 1);
+    // A person decides for what the branch left; then it can be undone.
+    execute(&world.plain, "UPDATE account SET money = 101 WHERE id = 1").await;
+    world.roll_back(&xid).await;
+    assert_eq!(
+        world
+            .number("SELECT CAST(money AS SIGNED) FROM account WHERE id = 1")
+            .await,
+        100
+    );
+}
+
+#[tokio::test]
+async fn a_change_that_others_took_back_or_that_was_none_needs_no_undoing() {
+    let world = World::new(ACCOUNT).await;
+    let xid = world.begin();
+    world
+        .at
+        .execute(&xid, PAY, &[1.into(), 1.into()])
+        .await
+        .unwrap();
+    world
+        .at
+        .execute(&xid, PAY, &[0.into(), 2.into()])
+        .await
+        .unwrap();
+    execute(&world.plain, "UPDATE account SET money = 100 WHERE id = 1").await;
+    world.roll_back(&xid).await;
+    assert_eq!(
+        world
+            .number("SELECT CAST(SUM(money) AS SIGNED) FROM account")
+            .await,
+        300
+    );
+}
+
+#[tokio::test]
+async fn rolling_back_again_changes_nothing() {
+    let world = World::new(ACCOUNT).await;
+    let xid = world.begin();
+    world
+        .at
+        .execute(&xid, PAY, &[1.into(), 1.into()])
+        .await
+        .unwrap();
+    let branch = world.tc.branches(&xid).remove(0);
+    let resource = world.at.resource();
+    assert_eq!(resource.undo(&branch).await.unwrap(), Undone::Rows);
+    execute(&world.plain, "UPDATE account SET money = 7 WHERE id = 1").await;
+    assert_eq!(resource.undo(&branch).await.unwrap(), Undone::NotBegun);
+    assert_eq!(resource.undo(&branch).await.unwrap(), Undone::Before);
+    assert_eq!(
+        world
+            .number("SELECT CAST(money AS SIGNED) FROM account WHERE id = 1")
+            .await,
+        7
+    );
+}
+
+#[tokio::test]
+async fn many_at_once_roll_back_a_branch_once() {
+    let world = World::new(ACCOUNT).await;
+    let before = world.contents("account").await;
+    let xid = world.begin();
+    world
+        .at
+        .execute(&xid, PAY, &[1.into(), 1.into()])
+        .await
+        .unwrap();
+    let branch = world.tc.branches(&xid).remove(0);
+    let resource = world.at.resource();
+    let all = (0..8).map(|_| resource.undo(&branch));
+    let all = futures::future::join_all(all).await;
+    let rows = all
+        .iter()
+        .filter(|undone| matches!(undone, Ok(Undone::Rows)))
+        .count();
+    assert_eq!(rows, 1, "{all:?}");
+    assert!(all.iter().all(Result::is_ok), "{all:?}");
+    assert_eq!(world.contents("account").await, before);
+}
+
+#[tokio::test]
+async fn a_branch_that_was_rolled_back_before_it_began_cannot_begin() {
+    let world = World::new(ACCOUNT).await;
+    let before = world.contents("account").await;
+    let xid = world.begin();
+    let mut local = world.at.begin(&xid).await.unwrap();
+    local.execute(PAY, &[1.into(), 1.into()]).await.unwrap();
+    let branch = branch(&world, &xid, world.tc.next_branch());
+    assert_eq!(world.at.resource().rollback(&branch).await, PhaseTwo::Done);
+    let error = local.commit().await.unwrap_err();
+    assert!(matches!(error, Error::AlreadyRolledBack(_)), "{error:?}");
+    assert_eq!(world.tc.failed(), [branch.branch_id]);
+    assert_eq!(world.contents("account").await, before);
+    assert_eq!(world.undo_rows().await, 1);
+    assert_eq!(world.at.metrics().markers, 1);
+    execute(
+        &world.plain,
+        "UPDATE undo_log SET log_created = NOW(6) - INTERVAL 2 DAY",
+    )
+    .await;
+    assert_eq!(world.at.resource().sweep().await.unwrap(), 1);
+}
+
+#[tokio::test]
+async fn old_undo_rows_are_deleted_when_the_coordinator_says_so() {
+    let world = World::new(ACCOUNT).await;
+    for _ in 0..3 {
+        let xid = world.begin();
+        world
+            .at
+            .execute(&xid, PAY, &[1.into(), 1.into()])
+            .await
+            .unwrap();
+        world.tc.commit(&xid, &Forgetful).await;
+    }
+    let old =
+        "UPDATE undo_log SET log_created = NOW(6) - INTERVAL 8 DAY ORDER BY branch_id LIMIT 2";
+    execute(&world.plain, old).await;
+    world.at.resource().delete_undo(7).await;
+    assert_eq!(world.undo_rows().await, 1);
+    assert_eq!(world.at.metrics().swept, 2);
+}
+
+#[tokio::test]
+async fn values_handed_on_from_row_to_row_are_undone() {
+    let schema = "CREATE TABLE seat (id INT PRIMARY KEY, place INT UNIQUE, name VARCHAR(10));
+                  INSERT INTO seat VALUES (1, 1, 'a'), (2, 2, 'b'), (3, 3, 'c')";
+    let world = World::new(schema).await;
+    let before = world.contents("seat").await;
+    let xid = world.begin();
+    let shift = "UPDATE seat SET place = place + 1 ORDER BY place DESC";
+    world.at.execute(&xid, shift, &[]).await.unwrap();
+    let shift = "UPDATE seat SET place = place + ? ORDER BY place DESC LIMIT ?";
+    world
+        .at
+        .execute(&xid, shift, &[10.into(), 2.into()])
+        .await
+        .unwrap();
+    assert_eq!(
+        world
+            .number("SELECT CAST(SUM(place) AS SIGNED) FROM seat")
+            .await,
+        29
+    );
+    world.roll_back(&xid).await;
+    assert_eq!(world.contents("seat").await, before);
+}
+
+#[tokio::test]
+async fn composite_binary_and_huge_keys_name_their_rows() {
+    let schema = "CREATE TABLE pair (a VARCHAR(10), b BIGINT UNSIGNED, v INT, PRIMARY KEY (b, a));
+        CREATE TABLE bin (id BINARY(4) PRIMARY KEY, v INT);
+        CREATE TABLE day (id DATE PRIMARY KEY, v DECIMAL(20,5));
+        CREATE TABLE money (id DECIMAL(20,2) PRIMARY KEY, v INT);
+        INSERT INTO pair VALUES ('x', 18446744073709551615, 1), ('y', 2, 2);
+        INSERT INTO bin VALUES (0x01, 1), (0xff00ff00, 2);
+        INSERT INTO day VALUES ('2024-02-29', 1.5);
+        INSERT INTO money VALUES (12345678901234567.89, 1), (12345678901234567.88, 2)";
+    let world = World::new(schema).await;
+    let tables = ["pair", "bin", "day", "money"];
+    let mut before = Vec::new();
+    for table in tables {
+        before.push(world.contents(table).await);
+    }
+    let xid = world.begin();
+    let mut local = world.at.begin(&xid).await.unwrap();
+    let big = Value::from(u64::MAX);
+    local
+        .execute("UPDATE pair SET v = 9 WHERE b = ?", &[big])
+        .await
+        .unwrap();
+    let insert = "INSERT INTO pair (v, b, a) VALUES (1, 18446744073709551614, 'z')";
+    local.execute(insert, &[]).await.unwrap();
+    local
+        .execute("DELETE FROM pair WHERE a = 'y'", &[])
+        .await
+        .unwrap();
+    local
+        .execute("UPDATE bin SET v = v + 1", &[])
+        .await
+        .unwrap();
+    let bytes = Value::from(vec![7_u8]);
+    local
+        .execute("INSERT INTO bin VALUES (?, 1)", &[bytes])
+        .await
+        .unwrap();
+    local
+        .execute(
+            "INSERT INTO day VALUES ('2025-01-01', 1), (?, 2)",
+            &["2025-01-02".into()],
+        )
+        .await
+        .unwrap();
+    local
+        .execute("DELETE FROM day WHERE v > 1.4 AND v < 1.6", &[])
+        .await
+        .unwrap();
+    local
+        .execute("UPDATE money SET v = 3 WHERE v = 2", &[])
+        .await
+        .unwrap();
+    local.commit().await.unwrap();
+    let keys = world.tc.lock_keys(&xid).remove(0);
+    assert_eq!(
+        keys,
+        "bin:01000000,07000000,ff00ff00;day:2024-02-29,2025-01-01,2025-01-02;\
+         money:12345678901234567.88;pair:18446744073709551614_z,18446744073709551615_x,2_y"
+    );
+    assert_eq!(
+        world.number("SELECT COUNT(*) FROM money WHERE v = 3").await,
+        1
+    );
+    world.roll_back(&xid).await;
+    for (table, before) in tables.iter().zip(before) {
+        assert_eq!(world.contents(table).await, before, "{table}");
+    }
+}
+
+#[tokio::test]
+async fn large_logs_are_compressed_and_split() {
+    use rand::RngCore as _;
+    let schema = "CREATE TABLE file (id INT PRIMARY KEY AUTO_INCREMENT, data LONGBLOB)";
+    let world = World::new(schema).await;
+    for count in [2_u8, 14] {
+        for _ in 0..count {
+            let mut data = vec![0; 300_000];
+            rand::rng().fill_bytes(&mut data);
+            let insert = "INSERT INTO file (data) VALUES (?)";
+            world
+                .at
+                .execute(None, insert, &[data.into()])
+                .await
+                .unwrap();
+        }
+        let before = world.contents("file").await;
+        let xid = world.begin();
+        world
+            .at
+            .execute(&xid, "DELETE FROM file", &[])
+            .await
+            .unwrap();
+        assert_eq!(world.number("SELECT COUNT(*) FROM file").await, 0);
+        assert_eq!(world.undo_rows().await > 1, count > 2);
+        let contexts = "SELECT COUNT(*) FROM undo_log WHERE context LIKE '%compressorType=GZIP%'";
+        assert_eq!(world.number(contexts).await, 1);
+        world.roll_back(&xid).await;
+        assert_eq!(world.contents("file").await, before);
+        assert_eq!(world.undo_rows().await, 0);
+    }
+    let xid = world.begin();
+    world
+        .at
+        .execute(&xid, "DELETE FROM file", &[])
+        .await
+        .unwrap();
+    world.commit(&xid).await;
+    world.until("SELECT COUNT(*) FROM undo_log", 0).await;
+}
+
+#[tokio::test]
+async fn a_column_that_was_added_meanwhile_is_imaged_too() {
+    let world = World::new(ACCOUNT).await;
+    let xid = world.begin();
+    world
+        .at
+        .execute(&xid, "DELETE FROM account WHERE id = 1", &[])
+        .await
+        .unwrap();
+    world.roll_back(&xid).await;
+    let alter = "ALTER TABLE account ADD extra VARCHAR(10) DEFAULT 'x';
+                 UPDATE account SET extra = 'mine' WHERE id = 1";
+    execute(&world.plain, alter).await;
+    let before = world.contents("account").await;
+    let xid = world.begin();
+    let insert = "INSERT INTO account (id, money) VALUES (8, 1)";
+    world.at.execute(&xid, insert, &[]).await.unwrap();
+    world
+        .at
+        .execute(&xid, "DELETE FROM account WHERE id = 1", &[])
+        .await
+        .unwrap();
+    world
+        .at
+        .execute(&xid, "UPDATE account SET extra = 'y' WHERE id = 2", &[])
+        .await
+        .unwrap();
+    let insert = "INSERT INTO account (id, money, extra) VALUES (9, 1, 'z')";
+    world.at.execute(&xid, insert, &[]).await.unwrap();
+    world.roll_back(&xid).await;
+    assert_eq!(world.contents("account").await, before);
+}
+
+#[tokio::test]
+async fn both_class_names_and_all_columns_are_configurable() {
+    let config = seata_client::at::AtConfig {
+        classes: seata_client::at::undo::Classes::IoSeata,
+        only_changed_columns: false,
+        ..config()
+    };
+    let world = World::with(ACCOUNT, config, "+00:00").await;
+    let before = world.contents("account").await;
+    let xid = world.begin();
+    world
+        .at
+        .execute(&xid, PAY, &[1.into(), 1.into()])
+        .await
+        .unwrap();
+    let text = "SELECT COUNT(*) FROM undo_log WHERE rollback_info LIKE '%\"io.seata.rm.%note%'";
+    assert_eq!(world.number(text).await, 1);
+    world.roll_back(&xid).await;
+    assert_eq!(world.contents("account").await, before);
+}
+
+#[tokio::test]
+async fn a_row_whose_equal_but_not_same_key_another_took_is_dirty() {
+    let schema = "CREATE TABLE word (id VARCHAR(10) PRIMARY KEY, v INT);
+                  INSERT INTO word VALUES ('a', 1)";
+    let world = World::new(schema).await;
+    let xid = world.begin();
+    world
+        .at
+        .execute(&xid, "DELETE FROM word WHERE id = 'A'", &[])
+        .await
+        .unwrap();
+    assert_eq!(world.tc.lock_keys(&xid), ["word:a"]);
+    execute(&world.plain, "INSERT INTO word VALUES ('A', 2)").await;
+    let answers = world.tc.roll_back(&xid, &*world.at.resource()).await;
+    assert_eq!(answers, [PhaseTwo::Never]);
+    execute(&world.plain, "DELETE FROM word").await;
+    world.roll_back(&xid).await;
+    assert_eq!(
+        world
+            .number("SELECT COUNT(*) FROM word WHERE BINARY id = 'a'")
+            .await,
+        1
+    );
+}
