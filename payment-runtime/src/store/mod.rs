@@ -92,6 +92,16 @@ impl Failure {
         Some(key.rsplit('.').next().unwrap_or(key))
     }
 
+    /// Another row refers to the one that was to be deleted.
+    fn is_of_referenced_row(&self) -> bool {
+        self.mysql_number() == Some(1451)
+    }
+
+    /// The row that was referred to is no longer there.
+    fn is_of_missing_row(&self) -> bool {
+        self.mysql_number() == Some(1452)
+    }
+
     fn mysql_number(&self) -> Option<u16> {
         let Self::Sql(sqlx::Error::Database(error)) = self else {
             return None;

@@ -408,8 +408,9 @@ impl System {
         self.execute(sql).await;
     }
 
+    /// Executes statements without parameters.
     pub(crate) async fn execute(&self, sql: &'static str) {
-        sqlx::query(sql)
+        sqlx::raw_sql(sql)
             .execute(&mut connect(self).await)
             .await
             .unwrap();
