@@ -127,6 +127,10 @@ impl Lane {
 
     /// Batch after batch until nothing waits.
     async fn run(self: Arc<Self>) {
+        let mut running = Running {
+            lane: &self,
+            ended: false,
+        };
         let mut held = Held::None;
         while let Some(batch) = self.next() {
             let size = batch.len();
@@ -138,6 +142,7 @@ impl Lane {
                 self.gather(size).await;
             }
         }
+        running.ended = true;
     }
 
     /// Lets the next batch grow to `size` calls, but not for long.
@@ -162,6 +167,21 @@ impl Lane {
             return None;
         }
         Some(queue.waiting.drain(..size).collect())
+    }
+}
+
+/// Whoever works in the lane. If it ends in the middle, by a panic, what waits is given up, which
+/// its callers are told, and the next call finds the lane free.
+struct Running<'a> {
+    lane: &'a Lane,
+    ended: bool,
+}
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            *locked(&self.lane.queue) = Queue::default();
+        }
     }
 }
 
