@@ -106,6 +106,7 @@ async fn compare(
     let held = comparison
         .context("another process compares this day")?
         .held;
+    reconciler.post_fee(&bill).await?;
     let mut proofs = held.progress.totals.proofs(&bill.sums).into_iter();
     ensure!(
         held.progress.done && proofs.all(|proof| proof.holds()),

@@ -16,7 +16,8 @@ use crate::records::{NewEntry, SYSTEM};
 const PER_FEN: i64 = 1_000;
 
 impl Reconciler {
-    pub(super) async fn post_fee(&self, bill: &AcceptedBill) -> Result<(), RunError> {
+    /// Posts what the ledger lacks of the fee of a bill that was compared.
+    pub async fn post_fee(&self, bill: &AcceptedBill) -> Result<(), RunError> {
         let posted = self.books.posted_fee(bill.channel, bill.day).await?;
         // Asked after the sum: a bill that was replaced before the sum was read posts nothing.
         let stands = self.books.accepted_bill(bill.channel, bill.day).await?;
