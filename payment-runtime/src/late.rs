@@ -19,7 +19,7 @@ impl Payments {
             return Ok(());
         }
         match self.config.payment.paid_after_close {
-            PaidAfterClose::Refund => self.give_back(payment).await,
+            PaidAfterClose::Refund => self.give_back(payment, RefundOrigin::PaidAfterClose).await,
             PaidAfterClose::Reopen => self.reopen_or_give_back(payment).await,
             PaidAfterClose::Manual => Ok(()),
         }
@@ -34,12 +34,16 @@ impl Payments {
                 tracing::info!(payment_no = %payment.payment_no, "late payment reopened");
                 Ok(())
             }
-            None => self.give_back(payment).await,
+            None => self.give_back(payment, RefundOrigin::PaidAfterClose).await,
         }
     }
 
     /// Refunds what nobody has asked back yet. A refund under way is the refunds' own work.
-    async fn give_back(&self, payment: PaymentRecord) -> Result<(), PayError> {
+    pub(crate) async fn give_back(
+        &self,
+        payment: PaymentRecord,
+        origin: RefundOrigin,
+    ) -> Result<(), PayError> {
         let rest = payment.amount.minor - payment.reserved.minor;
         if rest <= 0 {
             return Ok(());
@@ -52,13 +56,13 @@ impl Payments {
             refund_no,
             amount: Money::new(rest, payment.amount.currency),
             reason: None,
-            origin: RefundOrigin::PaidAfterClose,
+            origin,
         };
         match self.refund(payment, &request).await {
             Ok(_) => Ok(()),
             Err(PayError::RefundReused { .. } | PayError::RefundRefused(_)) => {
                 // Another refund came in between: the next look sees it.
-                tracing::warn!("a late payment's refund has to wait for another one");
+                tracing::warn!("an automatic refund has to wait for another one");
                 Ok(())
             }
             Err(error) => Err(error),

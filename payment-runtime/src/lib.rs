@@ -4,14 +4,15 @@
 //! here they meet the database, the cache, the clock and HTTP.
 //!
 //! Guarantees: the intent to call a channel is durable before the call; no network call happens
-//! inside a database transaction; only [`store`] speaks SQL; only [`api`] and [`callback`] know
-//! HTTP status codes.
+//! inside a database transaction; only [`store`] speaks SQL; only [`api`], [`callback`] and
+//! [`orders`] know HTTP status codes.
 
 pub mod api;
 pub mod batch;
 pub mod cache;
 pub mod callback;
 pub mod clock;
+pub mod confirming;
 mod csv;
 mod hash;
 pub mod http;
@@ -19,6 +20,7 @@ mod inbox;
 mod late;
 pub mod ledger;
 pub mod management;
+pub mod orders;
 pub mod outside;
 pub mod payments;
 pub mod ports;

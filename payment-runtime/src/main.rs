@@ -13,6 +13,7 @@ use clap::{Parser, Subcommand};
 use contract::{Role, RuntimeConfig};
 use jiff::civil::Date;
 use payment_core::ChannelKind;
+use payment_runtime::orders::OrdersService;
 use payment_runtime::reconcile::Plan;
 use payment_runtime::roles::{self, Parts, Service};
 use payment_runtime::telemetry;
@@ -40,6 +41,8 @@ enum Command {
     Worker(File),
     /// Compare bills with payments: once with --days or --date, else serve reports
     Reconcile(Reconcile),
+    /// Keep orders and stock, and take part in confirming payments
+    Orders(File),
     /// Bring the database schema up to date
     Migrate(File),
     /// List differences, show one, act on it
@@ -116,6 +119,7 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Api(file) => serve(Role::Api, &file.config).await,
         Command::Callback(file) => serve(Role::Callback, &file.config).await,
         Command::Worker(file) => serve(Role::Worker, &file.config).await,
+        Command::Orders(file) => serve_orders(&file.config).await,
         Command::All(file) => serve(Role::All, &file.config).await,
         Command::Migrate(file) => roles::migrate(&read(&file.config)?).await,
         Command::Differences(command) => difference_commands::run(command).await,
@@ -151,6 +155,15 @@ async fn serve(role: Role, file: &Path) -> anyhow::Result<()> {
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
     Service::bind(role, parts).await?.run(stop).await
+}
+
+/// Without the payment database and the channels' keys.
+async fn serve_orders(file: &Path) -> anyhow::Result<()> {
+    let config = read(file)?;
+    tracing::info!(config = serde_json::to_string(&config)?, "configuration");
+    let stop = CancellationToken::new();
+    stop_on_signal(stop.clone())?;
+    OrdersService::bind(config).await?.run(stop).await
 }
 
 fn stop_on_signal(stop: CancellationToken) -> anyhow::Result<()> {

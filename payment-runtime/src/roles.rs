@@ -11,15 +11,17 @@ use tokio_util::sync::CancellationToken;
 
 use crate::batch::Batched;
 use crate::cache::Cache;
+use crate::confirming::Confirming;
 use crate::http::{Bound, Surface};
 use crate::management::{self, Health};
+use crate::orders::http::Orders;
 use crate::outside::System;
 use crate::payments::Payments;
 use crate::ports::{OrderCache, Records};
 use crate::reconcile::{self, Plan};
 use crate::store::Store;
 use crate::telemetry::Metrics;
-use crate::{api, callback, ledger, worker};
+use crate::{api, callback, ledger, orders, worker};
 
 /// What a process is made of.
 pub struct Parts {
@@ -32,7 +34,7 @@ pub struct Parts {
 
 /// Builds what every role works with; nothing is connected yet.
 pub fn prepare(config: RuntimeConfig) -> anyhow::Result<Arc<Parts>> {
-    let store = Store::new(&config.mysql)?;
+    let store = Store::new(&config.mysql)?.confirming(config.confirmation.is_some());
     let window = config.payment.idempotency_window_seconds;
     let cache = match &config.redis {
         Some(redis) => Some(Arc::new(Cache::new(redis, window)?) as Arc<dyn OrderCache>),
@@ -70,6 +72,9 @@ pub async fn migrate(config: &RuntimeConfig) -> anyhow::Result<()> {
     let store = Store::new(&config.mysql)?;
     wait_for_database(&store).await?;
     bring_up_to_date(&store).await?;
+    if let Some(orders) = &config.orders {
+        crate::store::orders::migrate_orders(&orders.mysql).await?;
+    }
     tracing::info!("the schema is up to date");
     store.close().await;
     Ok(())
@@ -133,6 +138,8 @@ pub struct Service {
     role: Role,
     parts: Arc<Parts>,
     health: Arc<Health>,
+    confirming: Option<Confirming>,
+    orders: Option<Arc<Orders>>,
     http: Bound,
     management: Bound,
 }
@@ -145,10 +152,21 @@ impl Service {
             bring_up_to_date(&parts.store).await?;
         }
         let payments = &parts.payments;
+        let orders = match role {
+            Role::All => orders::service::prepare(&payments.config)?,
+            _ => None,
+        };
+        if let Some(orders) = &orders {
+            orders::service::bring_up_to_date(&orders.store).await?;
+        }
+        let confirming = match role {
+            Role::Worker | Role::All => Confirming::new(payments.clone(), parts.store.clone())?,
+            _ => None,
+        };
         let health = Health::new(role, parts.clone());
         let limit = payments.config.payment.max_concurrent_requests;
         let surface = Surface::new(payments.metrics.clone(), payments.host.clone(), limit);
-        let routes = routes(role, &parts).fallback(api::no_such_route);
+        let routes = routes(role, &parts, orders.as_ref()).fallback(api::no_such_route);
         let http = Bound::new(&payments.config.listen.http, surface.wrap(routes)).await?;
         let routes = management::router(health.clone());
         let management = Bound::new(&payments.config.listen.management, routes).await?;
@@ -161,6 +179,8 @@ impl Service {
             role,
             parts,
             health,
+            confirming,
+            orders,
             http,
             management,
         })
@@ -175,6 +195,8 @@ impl Service {
         let watch = tokio::spawn(self.health.clone().watch(end.clone()));
         let management = tokio::spawn(self.management.serve(end.clone(), Duration::from_secs(1)));
         let work = tokio::spawn(work(self.role, self.parts.payments.clone(), stop.clone()));
+        let confirming = tokio::spawn(confirm(self.confirming, stop.clone()));
+        let ordering = tokio::spawn(keep_orders(self.orders, self.parts.clone(), end.clone()));
         let sealing = tokio::spawn(seal(self.role, self.parts.clone(), stop.clone()));
         let telling = tokio::spawn(tell(self.role, self.parts.clone(), stop.clone()));
         let checking = tokio::spawn(check_ledger(self.role, self.parts.clone(), stop.clone()));
@@ -191,27 +213,47 @@ impl Service {
         close_listener.cancel();
         http.await.context("the HTTP server died")??;
         // Whatever a worker holds is taken over when its lease ends.
+        let work = async { tokio::join!(work, confirming) };
         if tokio::time::timeout(drain, work).await.is_err() {
             tracing::warn!("channel calls were still in flight when the drain time ended");
         }
         end.cancel();
-        let _ = tokio::join!(watch, management, checking, sealing, telling, reload);
+        let _ = tokio::join!(
+            watch, management, checking, sealing, telling, reload, ordering
+        );
         self.parts.store.close().await;
         tracing::info!("stopped");
         Ok(())
     }
 }
 
-fn routes(role: Role, parts: &Arc<Parts>) -> Router {
+fn routes(role: Role, parts: &Arc<Parts>, orders: Option<&Arc<Orders>>) -> Router {
     let payments = &parts.payments;
     match role {
         Role::Api => api::router(payments.clone()),
         Role::Callback => callback::router(payments.clone()),
         Role::Reconcile => reconcile::http::router(parts.clone()),
-        Role::Worker | Role::Migrate => Router::new(),
+        Role::Worker | Role::Orders | Role::Migrate => Router::new(),
         Role::All => api::router(payments.clone())
             .merge(callback::router(payments.clone()))
-            .merge(reconcile::http::router(parts.clone())),
+            .merge(reconcile::http::router(parts.clone()))
+            .merge(orders.map_or_else(Router::new, |it| orders::http::router(it.clone()))),
+    }
+}
+
+/// Payments that were charged are confirmed beside the questions.
+async fn confirm(confirming: Option<Confirming>, stop: CancellationToken) {
+    if let Some(confirming) = confirming {
+        confirming.run(stop).await;
+    }
+}
+
+/// The order service inside a process of every role.
+async fn keep_orders(orders: Option<Arc<Orders>>, parts: Arc<Parts>, stop: CancellationToken) {
+    if let Some(orders) = orders {
+        let (store, metrics) = (orders.store.clone(), parts.payments.metrics.clone());
+        orders::service::watch(store, metrics, Arc::default(), stop).await;
+        orders.store.close().await;
     }
 }
 

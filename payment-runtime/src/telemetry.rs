@@ -17,7 +17,7 @@ use prometheus_client::registry::Registry;
 use tracing_subscriber::EnvFilter;
 
 use crate::reconcile::books::DifferenceState;
-use crate::records::OpenCounts;
+use crate::records::{ConfirmationCounts, OpenCounts};
 use crate::store::{CorrectionCount, DifferenceCount, NotificationCounts};
 
 /// Sets up logging for the process. The filter is `info` unless `RUST_LOG` says otherwise.
@@ -66,7 +66,44 @@ pub struct Metrics {
     ledger_unsealed: Gauge,
     ledger_violations: Gauge,
     ledger_sealed: Counter,
+    confirmations: Confirmations,
     registry: std::sync::Arc<Registry>,
+}
+
+/// What is told of confirming payments.
+#[derive(Clone, Default)]
+struct Confirmations {
+    outcomes: Family<Labels, Counter>,
+    waiting: Gauge,
+    oldest: Gauge,
+    needing_attention: Gauge,
+}
+
+impl Confirmations {
+    fn registered(r: &mut Registry) -> Self {
+        let all = Self::default();
+        r.register(
+            counter_name(names::CONFIRMATIONS),
+            "Confirmations of charged payments by outcome",
+            all.outcomes.clone(),
+        );
+        r.register(
+            names::CONFIRMATIONS_WAITING,
+            "Charged payments that wait to be confirmed",
+            all.waiting.clone(),
+        );
+        r.register(
+            names::CONFIRMATIONS_OLDEST,
+            "Seconds that the oldest of them has waited",
+            all.oldest.clone(),
+        );
+        r.register(
+            names::CONFIRMATIONS_ATTENTION,
+            "Refused payments whose money nobody gives back",
+            all.needing_attention.clone(),
+        );
+        all
+    }
 }
 
 impl Default for Metrics {
@@ -203,6 +240,7 @@ impl Metrics {
             "Ledger entries that this process sealed",
             ledger_sealed.clone(),
         );
+        let confirmations = Confirmations::registered(&mut r);
         Self {
             payments,
             api_duration,
@@ -224,6 +262,7 @@ impl Metrics {
             ledger_unsealed,
             ledger_violations,
             ledger_sealed,
+            confirmations,
             registry: std::sync::Arc::new(r),
         }
     }
@@ -371,6 +410,22 @@ impl Metrics {
         self.ledger_unsealed.set(entries);
     }
 
+    /// `confirmed`, `refused` or `tried_again`.
+    pub fn confirmation_ended(&self, outcome: &'static str) {
+        let labels = vec![("outcome", outcome.to_owned())];
+        self.confirmations.outcomes.get_or_create(&labels).inc();
+    }
+
+    /// Replaces what is known about confirmations that somebody must still end.
+    pub fn set_confirmations(&self, counts: &ConfirmationCounts, now: jiff::Timestamp) {
+        let gauge = |n: u64| i64::try_from(n).unwrap_or(i64::MAX);
+        let all = &self.confirmations;
+        all.waiting.set(gauge(counts.waiting));
+        let age = |since: jiff::Timestamp| now.as_second() - since.as_second();
+        all.oldest.set(counts.oldest.map_or(0, age).max(0));
+        all.needing_attention.set(gauge(counts.needing_attention));
+    }
+
     /// What a check of the ledger found wrong.
     pub fn set_ledger_violations(&self, violations: u64) {
         let violations = i64::try_from(violations).unwrap_or(i64::MAX);
@@ -425,6 +480,7 @@ mod tests {
         metrics.callback_answered(ChannelKind::Alipay, "accepted", Duration::from_millis(3));
         metrics.set_dependency("mysql", true);
         metrics.ledger_sealed(1);
+        metrics.confirmation_ended("confirmed");
         let text = metrics.exposition();
         for name in [
             names::PAYMENTS,
@@ -435,6 +491,10 @@ mod tests {
             names::LEDGER_UNSEALED,
             names::LEDGER_VIOLATIONS,
             names::LEDGER_SEALED,
+            names::CONFIRMATIONS,
+            names::CONFIRMATIONS_WAITING,
+            names::CONFIRMATIONS_OLDEST,
+            names::CONFIRMATIONS_ATTENTION,
         ] {
             assert!(text.contains(name), "{name} is missing in\n{text}");
         }

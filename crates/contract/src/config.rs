@@ -8,8 +8,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::names;
 
+mod confirmation;
 mod reconciliation;
 
+pub use confirmation::{Confirmation, Orders, STOCK_BUCKETS};
 pub use reconciliation::{Corrections, FeeRates, LateRows, Notify, Reconciliation};
 
 /// Everything a `payment-runtime` process is told, whatever its role.
@@ -34,6 +36,12 @@ pub struct RuntimeConfig {
     pub worker: Worker,
     #[serde(default)]
     pub reconciliation: Reconciliation,
+    /// Absent: a payment is done when it is charged. Needs the coordinator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub confirmation: Option<Confirmation>,
+    /// Absent: no order service is served here. Needs the coordinator.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub orders: Option<Orders>,
     #[serde(default)]
     pub shutdown: Shutdown,
 }
@@ -275,8 +283,20 @@ impl RuntimeConfig {
                 "channels",
                 "must configure wechat, alipay or both",
             ),
+            (
+                self.transaction_coordinator.is_some()
+                    || (self.confirmation.is_none() && self.orders.is_none()),
+                "transactionCoordinator",
+                "is needed by confirmation and orders",
+            ),
         ];
-        let mut rules = rules.into_iter().chain(self.reconciliation.rules());
+        let confirmation = self.confirmation.iter().flat_map(Confirmation::rules);
+        let orders = self.orders.iter().flat_map(|it| it.rules(&self.mysql));
+        let mut rules = rules
+            .into_iter()
+            .chain(self.reconciliation.rules())
+            .chain(confirmation)
+            .chain(orders);
         match rules.find(|(holds, ..)| !holds) {
             Some((_, field, problem)) => Err(ConfigError::Invalid { field, problem }),
             None => Ok(()),
@@ -343,5 +363,23 @@ channels:
         let yaml = format!("{SMALL}worker: {{batchSize: 0}}\n");
         let error = RuntimeConfig::parse(&yaml).unwrap_err();
         assert_eq!(error.to_string(), "worker.batchSize must be at least 1");
+    }
+
+    #[test]
+    fn confirmation_and_orders_need_a_coordinator_and_a_database_of_their_own() {
+        let error = |more: &str| {
+            let parsed = RuntimeConfig::parse(&format!("{SMALL}{more}"));
+            parsed.unwrap_err().to_string()
+        };
+        let confirmation = "confirmation: {ordersUrl: 'http://orders:8080'}\n";
+        let coordinator = "transactionCoordinator: {host: tc, port: 8091, transactionGroup: g}\n";
+        assert!(error(confirmation).starts_with("transactionCoordinator is needed"));
+        let yaml = format!("{SMALL}{coordinator}{confirmation}");
+        let config = RuntimeConfig::parse(&yaml).unwrap();
+        assert_eq!(config.confirmation.unwrap().concurrency, 8);
+        let slash = format!("{coordinator}confirmation: {{ordersUrl: 'http://orders/'}}\n");
+        assert!(error(&slash).starts_with("confirmation.ordersUrl must"));
+        let same = "orders: {mysql: {host: db, username: o, passwordFile: /p}}\n";
+        assert!(error(&format!("{coordinator}{same}")).starts_with("orders.mysql must"));
     }
 }

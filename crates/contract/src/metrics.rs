@@ -41,3 +41,11 @@ pub const OPEN_REFUNDS: &str = "payment_open_refunds";
 pub const STUCK_REFUNDS: &str = "payment_refunds_needing_attention";
 /// Counter: ledger entries that this process sealed.
 pub const LEDGER_SEALED: &str = "payment_ledger_entries_sealed_total";
+/// Counter `{outcome="confirmed|refused|tried_again"}`: what came of confirming payments.
+pub const CONFIRMATIONS: &str = "payment_confirmations_total";
+/// Gauge: charged payments that wait to be confirmed.
+pub const CONFIRMATIONS_WAITING: &str = "payment_confirmations_waiting";
+/// Gauge: seconds since the oldest of them was charged.
+pub const CONFIRMATIONS_OLDEST: &str = "payment_confirmations_oldest_waiting_seconds";
+/// Gauge: refused payments whose money nobody gives back unless a person does.
+pub const CONFIRMATIONS_ATTENTION: &str = "payment_confirmations_needing_attention";

@@ -13,6 +13,8 @@ pub enum Role {
     Worker,
     /// With no further argument serves reports; with `--date` or `--days` runs once and exits.
     Reconcile,
+    /// Keeps orders and stock, and takes part in confirming payments.
+    Orders,
     /// Brings the database schema up to date and exits.
     Migrate,
     /// Every serving role in one process.
@@ -20,11 +22,12 @@ pub enum Role {
 }
 
 impl Role {
-    pub const ALL: [Self; 6] = [
+    pub const ALL: [Self; 7] = [
         Self::Api,
         Self::Callback,
         Self::Worker,
         Self::Reconcile,
+        Self::Orders,
         Self::Migrate,
         Self::All,
     ];
@@ -35,6 +38,7 @@ impl Role {
             Self::Callback => "callback",
             Self::Worker => "worker",
             Self::Reconcile => "reconcile",
+            Self::Orders => "orders",
             Self::Migrate => "migrate",
             Self::All => "all",
         }

@@ -7,6 +7,7 @@
 //! Deliberately not here: any waiting, any I/O, any field name of a channel, any SQL.
 
 pub mod channel;
+pub mod confirmation;
 pub mod evidence;
 pub mod guards;
 pub mod ladder;

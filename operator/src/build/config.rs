@@ -33,6 +33,8 @@ pub fn runtime(system: &ValidSystem) -> RuntimeConfig {
         },
         worker: Worker::default(),
         reconciliation: system.reconciliation.clone(),
+        confirmation: None,
+        orders: None,
         shutdown: Shutdown::default(),
     }
 }

@@ -90,6 +90,12 @@ catalogue! {
     DifferenceNotFound "DIFFERENCE_NOT_FOUND" NOT_FOUND false No
         "Reconciliation: no difference has this id."
         "List the differences; `state=all` shows the resolved ones, too."
+    OrderNotFound "ORDER_NOT_FOUND" NOT_FOUND false No
+        "Orders: no order has this id."
+        "Place it, or see whether the id is right."
+    ProductNotFound "PRODUCT_NOT_FOUND" NOT_FOUND false No
+        "Orders: no stock was ever set for this product."
+        "Set it with `PUT /api/stock/{productId}`."
     MethodNotAllowed "METHOD_NOT_ALLOWED" METHOD_NOT_ALLOWED false No
         "The path does not take this method; the header `Allow` says which it takes."
         "Use one of those."
@@ -122,6 +128,12 @@ catalogue! {
     SecondPersonNeeded "SECOND_PERSON_NEEDED" CONFLICT false No
         "Reconciliation: who proposed a resolution cannot agree to it."
         "Another person has to approve."
+    InsufficientStock "INSUFFICIENT_STOCK" CONFLICT false Yes
+        "Orders: there is less of a product than the order needs. Nothing was deducted."
+        "The payment that asked is refused and its money goes back."
+    OrderRefused "ORDER_REFUSED" CONFLICT false Yes
+        "Orders: this payment will never pay the order: another one has, or the amounts differ."
+        "The payment that asked is refused and its money goes back."
     PayloadTooLarge "PAYLOAD_TOO_LARGE" PAYLOAD_TOO_LARGE false No
         "The body is larger than the path takes: 64 KiB for the API, 256 KiB for callbacks."
         "Send less; a real request is below 2 kB."
@@ -152,6 +164,9 @@ catalogue! {
     Overloaded "OVERLOADED" SERVICE_UNAVAILABLE true No
         "More requests are in flight than the process takes. This one was not begun."
         "Send it again after `Retry-After`, with growing pauses."
+    OrderBusy "ORDER_BUSY" SERVICE_UNAVAILABLE true Yes
+        "Orders: another transaction is at work on the same order or stock. This one did nothing."
+        "Send it again after `Retry-After`, in a new global transaction."
     DatabaseUnavailable "DATABASE_UNAVAILABLE" SERVICE_UNAVAILABLE true Yes
         "The database does not answer; whether the request took effect is not known."
         "Send the same request again: it finds the payment if there is one."
@@ -169,13 +184,22 @@ impl Code {
         Self::SecondPersonNeeded,
     ];
 
+    /// Codes of the order service alone.
+    pub const OF_ORDERS: &[Self] = &[
+        Self::OrderNotFound,
+        Self::ProductNotFound,
+        Self::InsufficientStock,
+        Self::OrderRefused,
+        Self::OrderBusy,
+    ];
+
     /// Codes of the payment API, in the order of docs/errors.md.
     pub fn of_payments() -> impl Iterator<Item = Self> {
-        let reconciliation = |code: &Self| Self::OF_RECONCILIATION.contains(code);
+        let elsewhere = [Self::OF_RECONCILIATION, Self::OF_ORDERS].concat();
         Self::ALL
             .iter()
             .copied()
-            .filter(move |code| !reconciliation(code))
+            .filter(move |code| !elsewhere.contains(code))
     }
 
     pub const fn name(self) -> &'static str {
@@ -194,7 +218,7 @@ const INTRODUCTION: &str = "\
 
 <!-- Written by `cargo run -p payment-runtime -- errors > docs/errors.md`; a test compares. -->
 
-Every error of the payment API, and of the reconciliation service, is `application/problem+json`
+Every error of the payment API, of the reconciliation service and of the order service, is `application/problem+json`
 (RFC 9457):
 
 ```json

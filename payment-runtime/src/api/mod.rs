@@ -38,7 +38,7 @@ use crate::refunds::Refunded;
 pub(crate) use code::Code;
 pub use code::catalogue;
 pub use problem::Problem;
-pub(crate) use request::json;
+pub(crate) use request::{check_id, items, json, positive};
 
 use request::{AttemptBody, OrderBody, RefundBody};
 use views::{EventView, PageView, PaymentView, RefundView};

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use channels::Payer;
 use payment_core::{ChannelKind, Currency, Money, PayMethod};
+use serde::Deserialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 use utoipa::ToSchema;
 
@@ -14,7 +14,7 @@ use super::Problem;
 use super::openapi::{Amount, ChannelName, MethodName};
 use crate::hash::sha256_hex;
 use crate::payments::{Attempt, Order, Payments};
-use crate::records::{PaymentRecord, RefundOrigin};
+use crate::records::{Item, PaymentRecord, RefundOrigin};
 use crate::refunds::RefundRequest;
 
 const ITEMS_MAX: usize = 100;
@@ -41,7 +41,7 @@ pub(super) struct OrderBody {
     #[schema(min_length = 1, max_length = 128)]
     subject: Option<String>,
     #[serde(default)]
-    #[schema(value_type = Vec<Item>, max_items = 100, required = false)]
+    #[schema(value_type = Vec<ItemBody>, max_items = 100, required = false)]
     items: Vec<Box<RawValue>>,
     /// Without it: the first that is configured.
     #[schema(value_type = Option<ChannelName>)]
@@ -64,9 +64,10 @@ pub(super) struct OrderBody {
 }
 
 /// What is bought.
-#[derive(Deserialize, Serialize, ToSchema)]
+#[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub(super) struct Item {
+#[schema(as = Item)]
+pub(super) struct ItemBody {
     #[schema(pattern = "^[A-Za-z0-9_.:|*@-]{1,64}$")]
     product_id: String,
     #[schema(minimum = 1)]
@@ -172,6 +173,7 @@ pub(super) fn check_order(
         method,
         subject,
         payer,
+        items,
         request_hash: sha256_hex(canonical.to_string().as_bytes()),
         expires_in: Duration::from_secs(expires_in),
     })
@@ -298,7 +300,7 @@ fn check_return_url(url: &str) -> Result<(), Problem> {
     ))
 }
 
-pub(super) fn check_id(param: &'static str, value: &str) -> Result<(), Problem> {
+pub(crate) fn check_id(param: &'static str, value: &str) -> Result<(), Problem> {
     let allowed = |b: u8| b.is_ascii_alphanumeric() || b"-_.:|*@".contains(&b);
     if (1..=64).contains(&value.len()) && value.bytes().all(allowed) {
         return Ok(());
@@ -309,7 +311,7 @@ pub(super) fn check_id(param: &'static str, value: &str) -> Result<(), Problem> 
     ))
 }
 
-fn items(given: &[Box<RawValue>]) -> Result<Vec<Item>, Problem> {
+pub(crate) fn items(given: &[Box<RawValue>]) -> Result<Vec<Item>, Problem> {
     if given.len() > ITEMS_MAX {
         return Err(Problem::invalid("items", "has more than 100 entries"));
     }
@@ -317,12 +319,15 @@ fn items(given: &[Box<RawValue>]) -> Result<Vec<Item>, Problem> {
 }
 
 fn item(raw: &RawValue) -> Result<Item, Problem> {
-    let item: Item = json(raw.get().as_bytes())?;
+    let item: ItemBody = json(raw.get().as_bytes())?;
     check_id("items.productId", &item.product_id)?;
     if item.quantity == 0 {
         return Err(Problem::invalid("items.quantity", "must be at least 1"));
     }
-    Ok(item)
+    Ok(Item {
+        product_id: item.product_id,
+        quantity: item.quantity,
+    })
 }
 
 fn channel(given: Option<&str>, configured: &[ChannelKind]) -> Result<ChannelKind, Problem> {
@@ -344,7 +349,8 @@ fn chargeable(raw: &RawValue, currency: &str, channel: ChannelKind) -> Result<Mo
     Ok(money)
 }
 
-fn positive(raw: &RawValue, currency: Currency) -> Result<Money, Problem> {
+/// An exact amount above zero, as a JSON number or string.
+pub(crate) fn positive(raw: &RawValue, currency: Currency) -> Result<Money, Problem> {
     let text = raw.get();
     let text = text
         .strip_prefix('"')

@@ -9,7 +9,7 @@ use payment_core::{Guard, Money, PayMethod};
 use super::{PayError, Payments};
 use crate::ports::{PayChannel, Seen};
 use crate::records::{
-    AttemptInserted, Begun, Finish, Inserted, Left, NewPayment, NewRequest, PaymentRecord,
+    AttemptInserted, Begun, Finish, Inserted, Item, Left, NewPayment, NewRequest, PaymentRecord,
     StoredAnswer, after,
 };
 
@@ -22,6 +22,8 @@ pub struct Order {
     pub method: PayMethod,
     pub subject: String,
     pub payer: Payer,
+    /// What is bought, for the order service.
+    pub items: Vec<Item>,
     /// SHA-256 of the canonical request: tells a repeat from a conflict.
     pub request_hash: String,
     pub expires_in: Duration,
@@ -195,6 +197,7 @@ impl Payments {
             amount: order.amount,
             subject: order.subject.clone(),
             payer: order.payer.clone(),
+            items: order.items.clone(),
             request_hash: order.request_hash.clone(),
             expires_at: after(now, order.expires_in),
             next_question_at: self.call_is_over_at(now),
@@ -218,6 +221,7 @@ impl Payments {
             method: attempt.method,
             subject: previous.subject.clone(),
             payer: attempt.payer.clone(),
+            items: previous.items.clone(),
             request_hash: previous.request_hash.clone(),
             expires_in: attempt.expires_in,
         };

@@ -6,6 +6,7 @@
 //! every change of state comes with the event that explains it, every movement of money with its
 //! ledger entries.
 
+mod confirmation;
 mod entry;
 mod inbox;
 mod payment;
@@ -17,6 +18,10 @@ use std::time::Duration;
 use jiff::Timestamp;
 use payment_core::{Decision, PaymentState, RefundState, Source};
 
+pub use confirmation::{
+    Confirmation, ConfirmationCounts, ConfirmationState, Item, ReleasedConfirmation,
+    begins_confirmation, confirmation_event, without_money,
+};
 pub use entry::{Entry, NewEntry, SYSTEM, opening, reposting};
 pub use inbox::{InboxEntry, NewInboxEntry, SeenByChannel, SeenRefund};
 pub use payment::{
@@ -35,7 +40,7 @@ pub use request::{Begun, Finish, Left, NewRequest, RequestKey, StoredAnswer, jud
 pub struct NewEvent {
     pub payment_no: String,
     pub at: Timestamp,
-    /// Who says so: api, policy, paid-after-close, reconciliation, or a [`Source`].
+    /// Who says so: api, policy, paid-after-close, confirmation, reconciliation, or a [`Source`].
     pub source: &'static str,
     pub observation: &'static str,
     pub from: Option<&'static str>,

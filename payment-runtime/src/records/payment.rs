@@ -7,6 +7,7 @@ use jiff::Timestamp;
 use payment_core::refund::{Reserved, state_after_refunds};
 use payment_core::{ChannelKind, Decision, Evidence, Money, PayMethod, PaymentState, decide};
 
+use super::confirmation::Item;
 use super::entry::{self, NewEntry};
 use super::request::StoredAnswer;
 use super::{NewEvent, after, is_worth_recording, shortened};
@@ -26,6 +27,8 @@ pub struct PaymentRecord {
     pub amount: Money,
     pub subject: String,
     pub payer: Payer,
+    /// What is bought, for the order service.
+    pub items: Vec<Item>,
     pub request_hash: String,
     pub status: PaymentState,
     pub action: Option<Action>,
@@ -55,6 +58,8 @@ pub struct NewPayment {
     pub amount: Money,
     pub subject: String,
     pub payer: Payer,
+    /// What is bought, for the order service.
+    pub items: Vec<Item>,
     pub request_hash: String,
     pub expires_at: Timestamp,
     /// When a worker asks the channel if this process does not live to hear the answer.
@@ -77,6 +82,7 @@ impl NewPayment {
             amount: self.amount,
             subject: self.subject.clone(),
             payer: self.payer.clone(),
+            items: self.items.clone(),
             request_hash: self.request_hash.clone(),
             status: PaymentState::Submitting,
             action: None,

@@ -20,17 +20,25 @@ pub enum RefundOrigin {
     Api,
     /// The charge came after the payment was given up.
     PaidAfterClose,
+    /// The order service refused to confirm the payment.
+    OrderRefused,
     /// Reconciliation found the order charged twice.
     Reconciliation,
 }
 
 impl RefundOrigin {
-    pub const ALL: [Self; 3] = [Self::Api, Self::PaidAfterClose, Self::Reconciliation];
+    pub const ALL: [Self; 4] = [
+        Self::Api,
+        Self::PaidAfterClose,
+        Self::OrderRefused,
+        Self::Reconciliation,
+    ];
 
     pub const fn as_str(self) -> &'static str {
         match self {
             Self::Api => "api",
             Self::PaidAfterClose => "paid-after-close",
+            Self::OrderRefused => "order-refused",
             Self::Reconciliation => "reconciliation",
         }
     }

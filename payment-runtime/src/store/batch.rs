@@ -12,7 +12,7 @@ use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
 use sqlx::{AssertSqlSafe, Connection as _, MySql, MySqlConnection, Row as _};
 
-use super::payments::json as as_json;
+use super::payments::{items, json as as_json};
 use super::{DEADLOCK_RETRIES, Failure, Store, StoreError, to_datetime};
 use crate::records::{NewEvent, NewPayment, NewRequest, PaymentRecord, StoredAnswer};
 
@@ -230,21 +230,22 @@ async fn insert_payments(
     step: u64,
 ) -> Result<Vec<u64>, Failure> {
     let columns = "payment_records (payment_no, business_no, attempt, user_id, payment_channel, \
-                   method, channel_order_no, amount, currency, subject, payer, request_hash, \
-                   status, expires_at, next_question_at, created_at, updated_at)";
+                   method, channel_order_no, amount, currency, subject, payer, items, \
+                   request_hash, status, expires_at, next_question_at, created_at, updated_at)";
     let rows = payments
         .iter()
-        .map(|new| Ok((*new, as_json(&new.payer)?)))
+        .map(|new| Ok((*new, as_json(&new.payer)?, items(new)?)))
         .collect::<Result<Vec<_>, StoreError>>()?;
-    let bytes = |(new, payer): &(&NewPayment, String)| {
-        new.order_id.len() + new.user_id.len() + new.subject.len() + payer.len() + 300
+    let bytes = |(new, payer, items): &(&NewPayment, String, Option<String>)| {
+        let items = items.as_ref().map_or(0, String::len);
+        new.order_id.len() + new.user_id.len() + new.subject.len() + payer.len() + items + 300
     };
     insert(
         connection,
         columns,
         (&rows, step),
         bytes,
-        |query, (new, payer)| {
+        |query, (new, payer, items)| {
             let now = to_datetime(new.now);
             Ok(query
                 .bind(new.payment_no.clone())
@@ -258,6 +259,7 @@ async fn insert_payments(
                 .bind(new.amount.currency.code())
                 .bind(new.subject.clone())
                 .bind(payer.clone())
+                .bind(items.clone())
                 .bind(new.request_hash.clone())
                 .bind(PaymentState::Submitting.as_str())
                 .bind(to_datetime(new.expires_at))

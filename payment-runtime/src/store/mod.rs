@@ -5,8 +5,10 @@
 //! keeps to what MySQL 8.4, MySQL 9.7 and MariaDB 10.11 share.
 
 pub(crate) mod batch;
+pub(crate) mod confirmations;
 mod inbox;
 mod ledger;
+pub(crate) mod orders;
 mod payments;
 mod reconciliation;
 mod refunds;
@@ -137,55 +139,25 @@ pub struct Store {
     pool: MySqlPool,
     /// Read once: see [`batch`].
     auto_increment_step: std::sync::Arc<tokio::sync::OnceCell<u64>>,
+    /// Whether a charged payment waits for its confirmation: see [`confirmations`].
+    confirming: bool,
 }
 
 impl Store {
     /// Prepares the pool without connecting: a process starts, and reports not ready, also while
     /// the database is away.
     pub fn new(config: &config::Mysql) -> anyhow::Result<Self> {
-        let file = &config.password_file;
-        let password = std::fs::read_to_string(file).with_context(|| {
-            format!("cannot read the database password from {}", file.display())
-        })?;
-        let options = MySqlConnectOptions::new()
-            .host(&config.host)
-            .port(config.port)
-            .database(&config.database)
-            .username(&config.username)
-            .password(password.trim_end())
-            .ssl_mode(MySqlSslMode::Preferred)
-            .charset("utf8mb4")
-            .statement_cache_capacity(64);
-        let pool = MySqlPoolOptions::new()
-            .max_connections(config.max_connections)
-            .acquire_timeout(Duration::from_secs(5))
-            .max_lifetime(Duration::from_mins(30))
-            .idle_timeout(Duration::from_mins(1))
-            .test_before_acquire(false)
-            .before_acquire(|connection, met| {
-                Box::pin(async move {
-                    // What was in use a moment ago is still there, or its end shows by itself.
-                    if met.idle_for > TRUSTED_FOR {
-                        use sqlx::Connection as _;
-                        connection.ping().await?;
-                    }
-                    Ok(true)
-                })
-            })
-            .after_connect(|connection, _| {
-                Box::pin(async move {
-                    use sqlx::Executor as _;
-                    connection
-                        .execute("SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 5")
-                        .await?;
-                    Ok(())
-                })
-            })
-            .connect_lazy_with(options);
         Ok(Self {
-            pool,
+            pool: pool(config)?,
             auto_increment_step: std::sync::Arc::default(),
+            confirming: false,
         })
+    }
+
+    /// From now on every payment that is charged waits for its confirmation.
+    #[must_use]
+    pub fn confirming(self, confirming: bool) -> Self {
+        Self { confirming, ..self }
     }
 
     /// Brings the schema up to date; several callers at once wait for each other.
@@ -216,6 +188,49 @@ impl Store {
     pub async fn close(&self) {
         self.pool.close().await;
     }
+}
+
+/// A pool of connections to one of our databases, not connected yet.
+fn pool(config: &config::Mysql) -> anyhow::Result<MySqlPool> {
+    let file = &config.password_file;
+    let password = std::fs::read_to_string(file)
+        .with_context(|| format!("cannot read the database password from {}", file.display()))?;
+    let options = MySqlConnectOptions::new()
+        .host(&config.host)
+        .port(config.port)
+        .database(&config.database)
+        .username(&config.username)
+        .password(password.trim_end())
+        .ssl_mode(MySqlSslMode::Preferred)
+        .charset("utf8mb4")
+        .statement_cache_capacity(64);
+    let pool = MySqlPoolOptions::new()
+        .max_connections(config.max_connections)
+        .acquire_timeout(Duration::from_secs(5))
+        .max_lifetime(Duration::from_mins(30))
+        .idle_timeout(Duration::from_mins(1))
+        .test_before_acquire(false)
+        .before_acquire(|connection, met| {
+            Box::pin(async move {
+                // What was in use a moment ago is still there, or its end shows by itself.
+                if met.idle_for > TRUSTED_FOR {
+                    use sqlx::Connection as _;
+                    connection.ping().await?;
+                }
+                Ok(true)
+            })
+        })
+        .after_connect(|connection, _| {
+            Box::pin(async move {
+                use sqlx::Executor as _;
+                connection
+                    .execute("SET SESSION transaction_isolation = 'READ-COMMITTED', innodb_lock_wait_timeout = 5")
+                    .await?;
+                Ok(())
+            })
+        })
+        .connect_lazy_with(options);
+    Ok(pool)
 }
 
 /// DATETIME columns hold UTC without saying so.

@@ -204,6 +204,8 @@ impl Store {
             insert_event(&mut tx, event).await?;
         }
         insert_entries(&mut tx, &step.entries).await?;
+        self.begin_confirmation(&mut tx, &before, &step.payment)
+            .await?;
         let mut answer = None;
         if let Some(finish) = finish {
             let ours = (finish.answer)(&step.payment);
@@ -243,6 +245,8 @@ impl Store {
             insert_event(&mut tx, event).await?;
         }
         insert_entries(&mut tx, &step.entries).await?;
+        self.begin_confirmation(&mut tx, &before, &step.payment)
+            .await?;
         tx.commit().await?;
         Ok(Some(step.payment))
     }
@@ -379,8 +383,8 @@ async fn insert_payment(
     let done = sqlx::query(
         "INSERT INTO payment_records (payment_no, business_no, attempt, user_id, \
          payment_channel, method, channel_order_no, amount, currency, subject, payer, \
-         request_hash, status, expires_at, next_question_at, created_at, updated_at) \
-         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+         items, request_hash, status, expires_at, next_question_at, created_at, updated_at) \
+         VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
     )
     .bind(&new.payment_no)
     .bind(&new.order_id)
@@ -393,6 +397,7 @@ async fn insert_payment(
     .bind(new.amount.currency.code())
     .bind(&new.subject)
     .bind(json(&new.payer)?)
+    .bind(items(new)?)
     .bind(&new.request_hash)
     .bind(PaymentState::Submitting.as_str())
     .bind(to_datetime(new.expires_at))
@@ -456,6 +461,12 @@ pub(super) async fn write_payment(
     .execute(connection)
     .await?;
     Ok(())
+}
+
+/// Nothing takes no room.
+pub(super) fn items(new: &NewPayment) -> Result<Option<String>, StoreError> {
+    let some = Some(&new.items).filter(|items| !items.is_empty());
+    some.map(json).transpose()
 }
 
 pub(super) fn json<T: serde::Serialize>(value: &T) -> Result<String, StoreError> {

@@ -30,6 +30,7 @@ pub(super) fn payment(row: &MySqlRow) -> Result<PaymentRecord, StoreError> {
         amount: Money::new(row.try_get("amount")?, currency(row)?),
         subject: row.try_get("subject")?,
         payer: json(row, "payer")?.unwrap_or_default(),
+        items: json(row, "items")?.unwrap_or_default(),
         request_hash: row.try_get("request_hash")?,
         status: named(row, "status", "a payment state", PaymentState::parse)?,
         action: json(row, "action")?,

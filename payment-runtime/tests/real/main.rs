@@ -6,6 +6,7 @@ mod bad_bills;
 mod bad_input;
 mod batching;
 mod cancelled;
+mod confirming;
 mod correcting;
 mod differences;
 mod keys;
@@ -16,4 +17,6 @@ mod paying;
 mod proving;
 mod reconciling;
 mod refunding;
+#[path = "../../../crates/seata-client/tests/support/mod.rs"]
+mod seata;
 mod support;

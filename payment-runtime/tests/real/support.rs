@@ -522,6 +522,13 @@ impl Database {
     }
 }
 
+/// A new empty database; gives its name.
+pub(crate) async fn new_database() -> String {
+    let name = format!("test_{}", Uuid::new_v4().simple());
+    create_database(&name).await;
+    name
+}
+
 async fn create_database(name: &str) {
     use sqlx::{AssertSqlSafe, ConnectOptions as _};
     let options = sqlx::mysql::MySqlConnectOptions::new()

@@ -132,6 +132,7 @@ impl Pair {
                 client_ip: self.chance.percent(30).then(|| "203.0.113.7".to_owned()),
                 return_url: None,
             },
+            items: Vec::new(),
             request_hash: format!("{:064x}", self.chance.below(3)),
             expires_at: after(now, Duration::from_mins(5)),
             next_question_at: self.soon(now),
