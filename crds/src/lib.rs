@@ -9,6 +9,7 @@
 
 pub mod channels;
 pub mod operations;
+pub mod orders;
 pub mod reconciliation;
 pub mod resources;
 pub mod rules;

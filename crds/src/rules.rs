@@ -40,8 +40,12 @@ pub const SPEC: &[Rule] = &[
         "the channels must know where to call back: set channels.callbackBaseUrl or expose",
     ),
     rule(
-        "has(self.mysql.external) || self.mysql.maxConnections >= 50 + 10 * (2 + self.payment.workers.replicas + (self.payment.autoscaling.enabled ? self.payment.autoscaling.maxReplicas : self.payment.replicas) + (self.callback.autoscaling.enabled ? self.callback.autoscaling.maxReplicas : self.callback.replicas))",
-        "mysql.maxConnections is too small for the replicas: allow 10 per replica of payment (at its maximum), callback (at its maximum) and workers, 20 for reconciliation and 50 for the coordinator",
+        "has(self.mysql.external) || self.mysql.maxConnections >= 50 + 10 * (2 + self.payment.workers.replicas + (self.payment.autoscaling.enabled ? self.payment.autoscaling.maxReplicas : self.payment.replicas) + (self.callback.autoscaling.enabled ? self.callback.autoscaling.maxReplicas : self.callback.replicas) + (has(self.orders) && !has(self.orders.external) ? self.orders.replicas : 0))",
+        "mysql.maxConnections is too small for the replicas: allow 10 per replica of payment (at its maximum), callback (at its maximum), orders and workers, 20 for reconciliation and 50 for the coordinator",
+    ),
+    rule(
+        "has(self.orders) || !has(oldSelf.orders)",
+        "orders cannot be removed from a living system: charged payments that wait to be confirmed would wait for ever",
     ),
     rule(
         "has(self.mysql.external) || !has(self.mysql.resources.limits) || !has(self.mysql.resources.limits.memory) || quantity(self.mysql.innodbBufferPoolSize).isLessThan(quantity(self.mysql.resources.limits.memory))",
@@ -92,6 +96,24 @@ pub const COORDINATOR: &[Rule] = &[
     rule(
         "!self.image.matches('seata[^/]*:v?2[.]0([.-]|$)')",
         "Seata 2.0 rolls back branches in the wrong order: use 1.8.0, or 2.1 or later",
+    ),
+];
+
+/// On `spec.orders`.
+pub const ORDERS: &[Rule] = &[rule(
+    "has(self.external) == has(oldSelf.external)",
+    "orders.external cannot be added or removed on a living system: orders and stock would stay behind in the other service",
+)];
+
+/// On `spec.orders.external.url`. `http` is for Services of the cluster alone, as in [`NOTIFY`].
+pub const ORDERS_URL: &[Rule] = &[
+    rule(
+        "self.matches('^https?://[A-Za-z0-9.-]+(:[0-9]{1,5})?(/[!-~]*)?$') && !self.endsWith('/')",
+        "orders.external.url is an address such as https://orders.example.com, without a user, spaces and a final slash",
+    ),
+    rule(
+        "!self.startsWith('http://') || self.matches('^http://[a-z0-9-]+[.][a-z0-9-]+[.]svc([.]cluster[.]local)?(:[0-9]{1,5})?(/.*)?$')",
+        "orders.external.url must start with https://, or name a Service of this cluster such as http://orders.shop.svc:8080",
     ),
 ];
 

@@ -38,8 +38,9 @@ pub struct Mysql {
     /// Whether volume and credentials outlive the PaymentSystem.
     pub retention: Retention,
     /// An existing MySQL server to use instead. The other fields of this section then have no
-    /// effect. It must have a database `payment`, and a database `seata` with the tables of
-    /// `docs/coordinator-tables.sql` if the transaction coordinator is managed.
+    /// effect. It must have a database `payment`, a database `seata` with the tables of
+    /// `docs/coordinator-tables.sql` if the transaction coordinator is managed, and a database
+    /// `orders` if the order service is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub external: Option<ExternalMysql>,
 }
@@ -72,8 +73,9 @@ pub struct ExternalMysql {
     #[serde(default = "mysql_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
-    /// Secret in this namespace with the keys `password` (of the user `payment`) and, if the
-    /// transaction coordinator is managed, `coordinator-password` (of the user `seata`).
+    /// Secret in this namespace with the keys `password` (of the user `payment`), if the
+    /// transaction coordinator is managed `coordinator-password` (of the user `seata`), and if the
+    /// order service is, `orders-password` (of the user `orders`).
     #[schemars(length(min = 1, max = 253))]
     pub secret_name: String,
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     channels::Channels,
     operations::{Expose, Monitoring},
+    orders::Orders,
     reconciliation::Reconciliation,
     rules,
     services::{Callback, Payment},
@@ -105,6 +106,10 @@ pub struct PaymentSystemSpec {
     pub payment: Payment,
     /// The service that receives the channels' notifications.
     pub callback: Callback,
+    /// How charged payments are confirmed with orders and stock. Left out, that the channel
+    /// charged is all a payment needs.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub orders: Option<Orders>,
     /// The scheduled comparison of our records with the channels' bills.
     pub reconciliation: Reconciliation,
     /// The payment channels, or the simulator that stands in for them.

@@ -89,6 +89,14 @@ fn stores() -> Vec<(Value, &'static str)> {
             json!({"transactionCoordinator": {"image": "apache/seata-server:2.0.0"}}),
             "use 1.8.0, or 2.1 or later",
         ),
+        (
+            json!({"orders": {"external": {"url": "http://orders.example.com"}}}),
+            "orders.external.url must start with https://, or name a Service of this cluster",
+        ),
+        (
+            json!({"orders": {"external": {"url": "https://user@orders.example.com"}}}),
+            "orders.external.url is an address",
+        ),
     ]
 }
 
@@ -210,6 +218,10 @@ fn changes() -> Vec<(Value, &'static str)> {
         (
             json!({"transactionCoordinator": {"external": {"host": "tc.example.com"}}}),
             "transactionCoordinator.external cannot be added or removed",
+        ),
+        (
+            json!({"orders": {"external": {"url": "https://orders.example.com"}}}),
+            "orders.external cannot be added or removed on a living system",
         ),
     ]
 }

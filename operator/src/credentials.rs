@@ -22,6 +22,7 @@ pub enum Generated {
     Mysql,
     Redis,
     Coordinator,
+    Orders,
     Simulator,
 }
 
@@ -34,6 +35,10 @@ pub fn needed(system: &ValidSystem) -> Vec<Generated> {
         (
             Generated::Coordinator,
             spec.transaction_coordinator.external.is_none(),
+        ),
+        (
+            Generated::Orders,
+            system.orders().is_some() && spec.mysql.external.is_none(),
         ),
         (Generated::Simulator, spec.channels.simulator),
     ]
@@ -48,6 +53,7 @@ impl Generated {
             Self::Mysql => names::mysql(system),
             Self::Redis => names::redis(system),
             Self::Coordinator => names::coordinator(system),
+            Self::Orders => names::orders(system),
             Self::Simulator => names::simulator(system),
         }
     }
@@ -57,6 +63,7 @@ impl Generated {
             Self::Mysql => labels::component::MYSQL,
             Self::Redis => labels::component::REDIS,
             Self::Coordinator => labels::component::COORDINATOR,
+            Self::Orders => labels::component::ORDERS,
             Self::Simulator => labels::component::SIMULATOR,
         }
     }
@@ -68,7 +75,7 @@ impl Generated {
                 ("password", password(32)?),
                 ("coordinator-password", password(32)?),
             ]),
-            Self::Redis => BTreeMap::from([("password", password(32)?)]),
+            Self::Redis | Self::Orders => BTreeMap::from([("password", password(32)?)]),
             Self::Coordinator => BTreeMap::from([
                 (coordinator::CONSOLE_USER, "seata".to_owned()),
                 (coordinator::CONSOLE_PASSWORD, password(32)?),

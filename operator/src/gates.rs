@@ -31,6 +31,7 @@ pub mod condition {
     pub const PAYMENT: &str = "PaymentAvailable";
     pub const CALLBACK: &str = "CallbackAvailable";
     pub const WORKER: &str = "WorkerAvailable";
+    pub const ORDERS: &str = "OrdersAvailable";
     pub const RECONCILIATION: &str = "ReconciliationAvailable";
     pub const RECONCILIATION_SECRETS: &str = "ReconciliationConfigured";
     pub const SCHEDULE: &str = "ReconciliationScheduled";
@@ -141,6 +142,7 @@ pub fn gates(system: &ValidSystem, observed: &Observed) -> Gates {
     ] {
         parts.push(workload(condition, Kind::Deployment, deployment, component));
     }
+    parts.extend(orders(system, observed));
     parts.push(schedule(system, observed));
     Gates { parts }
 }
@@ -149,8 +151,8 @@ impl Gates {
     /// Whether a manifest that is absent may be created.
     pub fn may_create(&self, manifest: &Manifest) -> bool {
         use condition::{
-            CACHE, CALLBACK, CHANNELS, COORDINATOR, DATABASE, PAYMENT, RECONCILIATION, SCHEMA,
-            WORKER,
+            CACHE, CALLBACK, CHANNELS, COORDINATOR, DATABASE, ORDERS, PAYMENT, RECONCILIATION,
+            SCHEMA, WORKER,
         };
         let waits_for: &[&str] = match manifest.stage {
             Stage::Stores => &[],
@@ -166,6 +168,7 @@ impl Gates {
                 PAYMENT,
                 CALLBACK,
                 WORKER,
+                ORDERS,
                 RECONCILIATION,
             ],
         };
@@ -215,23 +218,20 @@ fn database(system: &ValidSystem, observed: &Observed) -> Part {
     let secret = system.mysql_secret();
     let managed_coordinator = system.spec.transaction_coordinator.external.is_none();
     if let Some(external) = &system.spec.mysql.external {
-        let keys: &[&str] = if managed_coordinator {
-            &["password", "coordinator-password"]
-        } else {
-            &["password"]
-        };
+        let mut keys = vec!["password"];
+        keys.extend(managed_coordinator.then_some("coordinator-password"));
+        keys.extend(system.orders().map(|_| "orders-password"));
         let message = format!("using {}:{}", external.host, external.port);
-        return secrets::fault(observed, condition::DATABASE, &secret, keys)
+        return secrets::fault(observed, condition::DATABASE, &secret, &keys)
             .unwrap_or_else(|| Part::ready(condition::DATABASE, "External", message));
     }
-    secrets::fault(
-        observed,
-        condition::DATABASE,
-        &secret,
-        &mysql::PASSWORD_KEYS,
-    )
-    .or_else(|| secrets::unquotable(observed, &secret))
-    .unwrap_or_else(|| {
+    let fault = mysql::passwords(system)
+        .into_iter()
+        .find_map(|(secret, keys)| {
+            secrets::fault(observed, condition::DATABASE, &secret, keys)
+                .or_else(|| secrets::unquotable(observed, &secret, keys))
+        });
+    fault.unwrap_or_else(|| {
         Workload {
             condition: condition::DATABASE,
             kind: Kind::StatefulSet,
@@ -240,6 +240,22 @@ fn database(system: &ValidSystem, observed: &Observed) -> Part {
         }
         .part(observed)
     })
+}
+
+/// The order service, where payments are confirmed with one.
+fn orders(system: &ValidSystem, observed: &Observed) -> Option<Part> {
+    let orders = system.spec.orders.as_ref()?;
+    if let Some(external) = &orders.external {
+        let message = format!("using {}", external.url);
+        return Some(Part::ready(condition::ORDERS, "External", message));
+    }
+    let workload = Workload {
+        condition: condition::ORDERS,
+        kind: Kind::Deployment,
+        name: names::orders(&system.name),
+        component: component::ORDERS,
+    };
+    Some(workload.part(observed))
 }
 
 fn cache(system: &ValidSystem, observed: &Observed) -> Part {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use crds::{PaymentSystem, PaymentSystemSpec};
+use crds::{PaymentSystem, PaymentSystemSpec, orders::Orders, reconciliation::SecretKeyRef};
 use kube::ResourceExt;
 
 use crate::{build::names, quantity, reconciliation};
@@ -277,6 +277,25 @@ impl ValidSystem {
             || names::mysql(&self.name),
             |external| external.secret_name.clone(),
         )
+    }
+
+    /// The order service that comes with the system, if there is one.
+    pub fn orders(&self) -> Option<&Orders> {
+        let orders = self.spec.orders.as_ref();
+        orders.filter(|orders| orders.external.is_none())
+    }
+
+    /// Where the password of the order database's user stands.
+    pub fn orders_password(&self) -> SecretKeyRef {
+        let external = self.spec.mysql.external.as_ref();
+        let (name, key) = external.map_or_else(
+            || (names::orders(&self.name), "password"),
+            |external| (external.secret_name.clone(), "orders-password"),
+        );
+        SecretKeyRef {
+            name,
+            key: key.to_owned(),
+        }
     }
 
     /// Secret with the cache's password, if it asks for one.

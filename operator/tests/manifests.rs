@@ -11,6 +11,8 @@
 mod alerts;
 #[path = "manifests/coordinator.rs"]
 mod coordinator;
+#[path = "manifests/orders.rs"]
+mod orders;
 #[path = "manifests/reconciliation.rs"]
 mod reconciliation;
 
@@ -252,6 +254,7 @@ fn data_outlives_the_system_unless_deletion_is_asked_for() {
         (Kind::Secret, "demo-mysql"),
         (Kind::Secret, "demo-redis"),
         (Kind::Secret, "demo-coordinator"),
+        (Kind::Secret, "demo-orders"),
     ] {
         assert!(!owners(&demo, kind, name), "{name}");
     }
@@ -271,7 +274,7 @@ fn no_disruption_budget_at_one_replica() {
         .filter(|manifest| manifest.kind == Kind::PodDisruptionBudget)
         .map(|manifest| manifest.name)
         .collect();
-    assert_eq!(names, ["demo-payment", "demo-callback"]);
+    assert_eq!(names, ["demo-payment", "demo-callback", "demo-orders"]);
 }
 
 #[test]
@@ -373,6 +376,7 @@ fn mysql_prepares_its_volume_once_whatever_interrupts_it() {
             .env("ROOT_PASSWORD", "r00t")
             .env("PASSWORD", "pay")
             .env("COORDINATOR_PASSWORD", "tc")
+            .env("ORDERS_PASSWORD", "shop")
             .status()
             .unwrap()
             .success()

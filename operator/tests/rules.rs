@@ -180,6 +180,26 @@ fn bad_resources() -> Vec<(Value, &'static str)> {
             "supported values",
         ),
         (
+            with(json!({"orders": {"external": {"url": "orders.example.com"}}})),
+            "orders.external.url is an address",
+        ),
+        (
+            with(json!({"orders": {"external": {"url": "https://orders.example.com/"}}})),
+            "a final slash",
+        ),
+        (
+            with(json!({"orders": {"external": {"url": "http://orders.example.com"}}})),
+            "name a Service of this cluster",
+        ),
+        (
+            with(json!({"orders": {"stockBuckets": 65}})),
+            "less than or equal to 64",
+        ),
+        (
+            with(json!({"orders": {"replicas": 50}, "mysql": {"maxConnections": 500}})),
+            "too small for the replicas",
+        ),
+        (
             with(json!({"reconciliation": {"schedule": "* * * *"}})),
             "needs five fields",
         ),
@@ -251,7 +271,7 @@ async fn a_bad_resource_is_refused_in_words() {
 
 async fn changes_that_lose_data_are_refused(cluster: &Cluster) {
     cluster
-        .apply(&system("living", &with(json!({}))))
+        .apply(&system("living", &with(json!({"orders": {}}))))
         .await
         .unwrap();
     for (change, words) in [
@@ -279,16 +299,23 @@ async fn changes_that_lose_data_are_refused(cluster: &Cluster) {
             json!({"transactionCoordinator": {"external": {"host": "tc"}}}),
             "would be lost",
         ),
+        (json!({"orders": null}), "would wait for ever"),
+        (
+            json!({"orders": {"external": {"url": "http://orders.shop.svc"}}}),
+            "stay behind in the other service",
+        ),
     ] {
-        let error = cluster
-            .apply(&system("living", &with(change.clone())))
-            .await;
+        let mut spec = json!({"orders": {}});
+        let sections = spec.as_object_mut().unwrap();
+        sections.extend(change.as_object().unwrap().clone());
+        sections.retain(|_, value| !value.is_null());
+        let error = cluster.apply(&system("living", &with(spec))).await;
         let error = error
             .expect_err(&format!("{change} was accepted"))
             .to_string();
         assert!(error.contains(words), "{change}: {error}");
     }
-    let grown = with(json!({"mysql": {"storage": {"size": "30Gi"}}}));
+    let grown = with(json!({"orders": {}, "mysql": {"storage": {"size": "30Gi"}}}));
     cluster.apply(&system("living", &grown)).await.unwrap();
 }
 

@@ -10,6 +10,8 @@ pub const CHANNEL_CREDENTIALS_DIRECTORY: &str = "/etc/payment/channels";
 pub const MYSQL_CREDENTIALS_DIRECTORY: &str = "/etc/payment/mysql";
 /// Directory where the cache password is mounted as [`PASSWORD_FILE`].
 pub const REDIS_CREDENTIALS_DIRECTORY: &str = "/etc/payment/redis";
+/// Directory where the order database's password is mounted as [`PASSWORD_FILE`].
+pub const ORDERS_CREDENTIALS_DIRECTORY: &str = "/etc/payment/orders";
 pub const PASSWORD_FILE: &str = "password";
 /// Directory where the webhook's signing secret is mounted as [`NOTIFY_SECRET_FILE`].
 pub const NOTIFY_CREDENTIALS_DIRECTORY: &str = "/etc/payment/notify";
@@ -19,9 +21,11 @@ pub const PEOPLE_DIRECTORY: &str = "/etc/payment/people";
 pub const PEOPLE_FILE: &str = "people";
 /// Where a reconciliation run leaves its [`crate::RunSummary`] for the operator to read.
 pub const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
-/// The database of payments, and the one of the transaction coordinator.
+/// The databases of payments, of the transaction coordinator, and of orders and stock. Each has a
+/// user of its own name.
 pub const PAYMENT_DATABASE: &str = "payment";
 pub const COORDINATOR_DATABASE: &str = "seata";
+pub const ORDERS_DATABASE: &str = "orders";
 /// The transaction group that services and TC share.
 pub const TRANSACTION_GROUP: &str = "payment-tx-group";
 

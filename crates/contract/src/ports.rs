@@ -16,6 +16,10 @@ pub const CALLBACK_SERVICE_MANAGEMENT: u16 = 8089;
 pub const RECONCILIATION_SERVICE: u16 = 8090;
 pub const RECONCILIATION_SERVICE_MANAGEMENT: u16 = 8091;
 
+/// Service ports of the orders role.
+pub const ORDERS_SERVICE: u16 = 8092;
+pub const ORDERS_SERVICE_MANAGEMENT: u16 = 8093;
+
 pub const MYSQL: u16 = 3306;
 pub const REDIS: u16 = 6379;
 /// The TC's protocol port.

@@ -2,6 +2,7 @@
 
 mod books;
 mod coordinator;
+mod orders;
 
 use contract::metrics::{
     API_DURATION, CALLBACK_DURATION, CALLBACKS, CHANNEL_REQUESTS, DEPENDENCY_UP, OPEN_PAYMENTS,
@@ -40,6 +41,7 @@ pub fn all(system: &ValidSystem) -> Vec<Alert> {
         scope.callbacks(),
         scope.resources(),
         scope.coordinator(),
+        scope.orders(),
         scope.dependencies(),
     ]
     .concat()

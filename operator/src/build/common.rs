@@ -69,6 +69,17 @@ pub fn owner(system: &ValidSystem) -> Value {
     })
 }
 
+/// Whom a NetworkPolicy lets in: the pods of this namespace, and of those that are named.
+pub fn namespaces(further: &[String]) -> Vec<Value> {
+    let mut clients = vec![json!({"podSelector": {}})];
+    if !further.is_empty() {
+        clients.push(json!({"namespaceSelector": {"matchExpressions": [
+            {"key": "kubernetes.io/metadata.name", "operator": "In", "values": further},
+        ]}}));
+    }
+    clients
+}
+
 /// With the default policy a StatefulSet waits for a broken pod for ever, even when its template
 /// has been corrected.
 pub const POD_MANAGEMENT: &str = "Parallel";

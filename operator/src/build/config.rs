@@ -1,8 +1,8 @@
 //! The runtime's configuration, and what of it each role consumes.
 
 use contract::config::{
-    Alipay, Channels, Coordinator, Listen, Mysql, PaidAfterClose, Payment, Reconciliation, Redis,
-    RuntimeConfig, Shutdown, Wechat, Worker,
+    Alipay, Channels, Confirmation, Coordinator, Listen, Mysql, Orders, PaidAfterClose, Payment,
+    Reconciliation, Redis, RuntimeConfig, Shutdown, Wechat, Worker,
 };
 use contract::{Role, names as paths};
 
@@ -33,8 +33,11 @@ pub fn runtime(system: &ValidSystem) -> RuntimeConfig {
         },
         worker: Worker::default(),
         reconciliation: system.reconciliation.clone(),
-        confirmation: None,
-        orders: None,
+        confirmation: spec
+            .orders
+            .as_ref()
+            .map(|orders| confirmation(system, orders)),
+        orders: system.orders().map(|orders| order_service(system, orders)),
         shutdown: Shutdown::default(),
     }
 }
@@ -53,6 +56,37 @@ fn mysql(system: &ValidSystem) -> Mysql {
         )
         .into(),
         max_connections: 10,
+    }
+}
+
+fn confirmation(system: &ValidSystem, orders: &crds::orders::Orders) -> Confirmation {
+    let own = || {
+        let host = system.host(&names::orders(&system.name));
+        format!("http://{host}:{}", contract::ports::ORDERS_SERVICE)
+    };
+    let external = orders.external.as_ref();
+    Confirmation {
+        orders_url: external.map_or_else(own, |external| external.url.clone()),
+        timeout_milliseconds: orders.timeout_milliseconds.unsigned_abs(),
+        concurrency: 8,
+        max_tries: orders.max_tries.unsigned_abs(),
+    }
+}
+
+fn order_service(system: &ValidSystem, orders: &crds::orders::Orders) -> Orders {
+    let file = format!(
+        "{}/{}",
+        paths::ORDERS_CREDENTIALS_DIRECTORY,
+        paths::PASSWORD_FILE
+    );
+    Orders {
+        mysql: Mysql {
+            database: paths::ORDERS_DATABASE.to_owned(),
+            username: paths::ORDERS_DATABASE.to_owned(),
+            password_file: file.into(),
+            ..mysql(system)
+        },
+        stock_buckets: orders.stock_buckets.unsigned_abs(),
     }
 }
 
@@ -130,6 +164,13 @@ fn channels(system: &ValidSystem) -> Channels {
 
 /// Digest of what a role consumes, so that an edit restarts only what depends on it.
 pub fn digest(config: &RuntimeConfig, role: Role) -> String {
+    if role == Role::Orders {
+        return common::digest(&(
+            &config.system,
+            &config.transaction_coordinator,
+            &config.orders,
+        ));
+    }
     let mut consumed = config.clone();
     if !matches!(role, Role::Api | Role::All) {
         consumed.payment = Payment {
@@ -146,5 +187,13 @@ pub fn digest(config: &RuntimeConfig, role: Role) -> String {
     if !matches!(role, Role::Reconcile | Role::All) {
         consumed.reconciliation = Reconciliation::default();
     }
-    common::digest(&consumed)
+    if role != Role::All {
+        consumed.orders = None;
+    }
+    // Whoever records a charge needs to know that it is to be confirmed, the worker alone how.
+    let confirming = consumed.confirmation.is_some();
+    if !matches!(role, Role::Worker | Role::All) {
+        consumed.confirmation = None;
+    }
+    common::digest(&(consumed, confirming))
 }

@@ -57,21 +57,15 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
 /// Transactions are for this namespace and those that the specification names, the console for
 /// this one alone. Metrics may be read by everyone: nobody knows where a monitor runs.
 fn network_policy(system: &ValidSystem) -> Manifest {
-    let here = json!({"podSelector": {}});
-    let namespaces = &system.spec.transaction_coordinator.client_namespaces;
-    let mut clients = vec![here.clone()];
-    if !namespaces.is_empty() {
-        clients.push(json!({"namespaceSelector": {"matchExpressions": [
-            {"key": "kubernetes.io/metadata.name", "operator": "In", "values": namespaces},
-        ]}}));
-    }
+    let coordinator = &system.spec.transaction_coordinator;
+    let clients = common::namespaces(&coordinator.client_namespaces);
     let port = |number: u16| json!({"port": number, "protocol": "TCP"});
     let spec = json!({
         "podSelector": {"matchLabels": labels::selector(&system.name, COORDINATOR)},
         "policyTypes": ["Ingress"],
         "ingress": [
             {"ports": [port(contract::ports::COORDINATOR)], "from": clients},
-            {"ports": [port(contract::ports::COORDINATOR_CONSOLE)], "from": [here]},
+            {"ports": [port(contract::ports::COORDINATOR_CONSOLE)], "from": common::namespaces(&[])},
             {"ports": [
                 port(contract::ports::COORDINATOR_METRICS),
                 port(contract::ports::COORDINATOR_JVM_METRICS),

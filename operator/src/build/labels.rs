@@ -28,6 +28,7 @@ pub mod component {
     pub const PAYMENT: &str = "payment";
     pub const CALLBACK: &str = "callback";
     pub const WORKER: &str = "worker";
+    pub const ORDERS: &str = "orders";
     pub const RECONCILIATION: &str = "reconciliation";
     pub const RECONCILIATION_RUN: &str = "reconciliation-run";
     pub const MIGRATION: &str = "migration";

@@ -41,13 +41,13 @@ fn monitor(system: &ValidSystem, name: String, selector: &Value, endpoints: &Val
 }
 
 fn runtime_monitor(system: &ValidSystem) -> Manifest {
-    use labels::component::{CALLBACK, PAYMENT, RECONCILIATION, WORKER};
+    use labels::component::{CALLBACK, ORDERS, PAYMENT, RECONCILIATION, WORKER};
     let selector = json!({
         "matchLabels": {labels::INSTANCE: system.name},
         "matchExpressions": [{
             "key": labels::COMPONENT,
             "operator": "In",
-            "values": [PAYMENT, CALLBACK, WORKER, RECONCILIATION],
+            "values": [PAYMENT, CALLBACK, WORKER, ORDERS, RECONCILIATION],
         }],
     });
     let endpoints = json!([{"port": ports::MANAGEMENT_NAME, "path": "/actuator/prometheus", "interval": "15s"}]);

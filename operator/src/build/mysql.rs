@@ -16,11 +16,19 @@ use super::{
 };
 use crate::{kinds::Kind, observe::Observed, validate::ValidSystem};
 
-/// Keys of the Secret that are spliced into SQL and must therefore be plain.
-pub const PASSWORD_KEYS: [&str; 3] = ["root-password", "password", "coordinator-password"];
+const OWN_PASSWORDS: &[&str] = &["root-password", "password", "coordinator-password"];
 
 const USER: u32 = 999;
 const INIT_SQL: &str = include_str!("mysql_init.sql");
+const ORDERS_SQL: &str = include_str!("mysql_orders.sql");
+
+/// Secrets with their keys that are spliced into SQL and must therefore be plain.
+pub fn passwords(system: &ValidSystem) -> Vec<(String, &'static [&'static str])> {
+    let own = (names::mysql(&system.name), OWN_PASSWORDS);
+    let orders: (String, &'static [&'static str]) = (names::orders(&system.name), &["password"]);
+    let orders = system.orders().map(|_| orders);
+    std::iter::once(own).chain(orders).collect()
+}
 
 pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
     if system.spec.mysql.external.is_some() {
@@ -44,7 +52,7 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
 
 fn configuration(system: &ValidSystem) -> Manifest {
     let identity = (Kind::ConfigMap, names::mysql(&system.name), MYSQL);
-    let data = json!({"data": {"my.cnf": my_cnf(system), "prepare.sh": prepare_script()}});
+    let data = json!({"data": {"my.cnf": my_cnf(system), "prepare.sh": prepare_script(system)}});
     common::owned(system, identity, Stage::Stores, data)
 }
 
@@ -81,9 +89,11 @@ default-time-zone=+00:00
 /// Makes the data directory if there is none, and writes the init file. Only `sh` and `mysqld`
 /// are needed. The passwords are plain (`gates` holds the store back otherwise), so they need no
 /// quoting.
-fn prepare_script() -> String {
+fn prepare_script(system: &ValidSystem) -> String {
+    let orders = system.orders().map_or("", |_| ORDERS_SQL);
     let statements: Vec<&str> = INIT_SQL
         .lines()
+        .chain(orders.lines())
         .filter(|line| !line.is_empty() && !line.starts_with("--"))
         .collect();
     let statements = statements.join("\n");
@@ -107,12 +117,13 @@ SQL
 fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
     let name = names::mysql(&system.name);
     let mysql = &system.spec.mysql;
+    let passwords = passwords(system);
+    let consumed = passwords
+        .iter()
+        .flat_map(|(secret, keys)| keys.iter().map(|key| (secret.as_str(), *key)));
     let annotations = json!({
-        labels::CONFIG_HASH: common::digest(&(my_cnf(system), prepare_script())),
-        labels::CREDENTIALS_HASH: common::credentials_digest(
-            observed,
-            PASSWORD_KEYS.map(|key| (name.as_str(), key)),
-        ),
+        labels::CONFIG_HASH: common::digest(&(my_cnf(system), prepare_script(system))),
+        labels::CREDENTIALS_HASH: common::credentials_digest(observed, consumed),
     });
     let pod = Pod {
         component: MYSQL,
@@ -160,15 +171,19 @@ fn mounts() -> Value {
 
 fn prepare(system: &ValidSystem) -> Value {
     let secret = names::mysql(&system.name);
+    let mut env = vec![
+        common::secret_env("ROOT_PASSWORD", &secret, "root-password"),
+        common::secret_env("PASSWORD", &secret, "password"),
+        common::secret_env("COORDINATOR_PASSWORD", &secret, "coordinator-password"),
+    ];
+    let orders = names::orders(&system.name);
+    let orders = common::secret_env("ORDERS_PASSWORD", &orders, "password");
+    env.extend(system.orders().map(|_| orders));
     json!({
         "name": "prepare",
         "image": system.spec.mysql.image,
         "command": ["sh", "/etc/payment/mysql/prepare.sh"],
-        "env": [
-            common::secret_env("ROOT_PASSWORD", &secret, "root-password"),
-            common::secret_env("PASSWORD", &secret, "password"),
-            common::secret_env("COORDINATOR_PASSWORD", &secret, "coordinator-password"),
-        ],
+        "env": env,
         "resources": common::resources(&system.spec.mysql.resources),
         "securityContext": common::container_security(),
         "volumeMounts": mounts(),

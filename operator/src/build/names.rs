@@ -18,6 +18,8 @@ names! {
     payment => "payment";
     callback => "callback";
     worker => "worker";
+    /// Deployment, Service, NetworkPolicy and Secret of the order service.
+    orders => "orders";
     /// Deployment, Service and CronJob.
     reconciliation => "reconciliation";
     reconciliation_daily => "reconciliation-daily";

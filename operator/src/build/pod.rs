@@ -9,8 +9,8 @@ use contract::{
     Role,
     names::{
         CHANNEL_CREDENTIALS_DIRECTORY, CONFIG_DIRECTORY, CONFIG_FILE, MYSQL_CREDENTIALS_DIRECTORY,
-        NOTIFY_CREDENTIALS_DIRECTORY, NOTIFY_SECRET_FILE, PASSWORD_FILE, PEOPLE_DIRECTORY,
-        PEOPLE_FILE, REDIS_CREDENTIALS_DIRECTORY,
+        NOTIFY_CREDENTIALS_DIRECTORY, NOTIFY_SECRET_FILE, ORDERS_CREDENTIALS_DIRECTORY,
+        PASSWORD_FILE, PEOPLE_DIRECTORY, PEOPLE_FILE, REDIS_CREDENTIALS_DIRECTORY,
     },
     ports,
 };
@@ -33,6 +33,8 @@ pub struct RuntimePod<'a> {
     pub args: Vec<String>,
     pub resources: &'a Resources,
     pub annotations: Value,
+    /// The role works with the payment database and the cache.
+    pub stores: bool,
     /// The role talks to the channels, with these keys of their Secret.
     pub channel_keys: Option<Vec<&'static str>>,
     /// What else it reads of the Secrets that the specification names.
@@ -54,30 +56,18 @@ pub fn arguments(role: Role, further: &[String]) -> Vec<String> {
 pub fn pod_template(system: &ValidSystem, pod: RuntimePod<'_>) -> Value {
     let mut volumes = vec![
         json!({"name": "config", "configMap": {"name": names::runtime(&system.name)}}),
-        common::secret_file("mysql", &system.mysql_secret(), "password", PASSWORD_FILE),
         json!({"name": "tmp", "emptyDir": {}}),
     ];
     let mut mounts = vec![
         json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true}),
-        json!({"name": "mysql", "mountPath": MYSQL_CREDENTIALS_DIRECTORY, "readOnly": true}),
         json!({"name": "tmp", "mountPath": "/tmp"}),
     ];
-    if let Some(secret) = system.redis_secret() {
-        volumes.push(common::secret_file(
-            "redis",
-            &secret,
-            "password",
-            PASSWORD_FILE,
-        ));
-        mounts.push(
-            json!({"name": "redis", "mountPath": REDIS_CREDENTIALS_DIRECTORY, "readOnly": true}),
-        );
-    }
+    let stores = pod.stores.then(|| store_passwords(system));
     if let Some(keys) = pod.channel_keys {
         volumes.push(channel_volume(system, &keys));
         mounts.push(json!({"name": "channels", "mountPath": CHANNEL_CREDENTIALS_DIRECTORY, "readOnly": true}));
     }
-    for file in pod.files {
+    for file in stores.into_iter().flatten().chain(pod.files) {
         volumes.push(common::secret_file(
             file.volume,
             &file.secret.name,
@@ -153,6 +143,23 @@ pub struct SecretFile {
     path: &'static str,
 }
 
+/// The passwords of the payment database and, if it asks for one, of the cache.
+fn store_passwords(system: &ValidSystem) -> Vec<SecretFile> {
+    let password = |volume, name, directory| SecretFile {
+        volume,
+        secret: SecretKeyRef {
+            name,
+            key: "password".to_owned(),
+        },
+        directory,
+        path: PASSWORD_FILE,
+    };
+    let mysql = password("mysql", system.mysql_secret(), MYSQL_CREDENTIALS_DIRECTORY);
+    let redis = system.redis_secret();
+    let redis = redis.map(|secret| password("redis", secret, REDIS_CREDENTIALS_DIRECTORY));
+    std::iter::once(mysql).chain(redis).collect()
+}
+
 /// What a run of the reconciliation reads: it tells of the differences it found, and nobody acts
 /// through it.
 pub fn run_files(system: &ValidSystem) -> Vec<SecretFile> {
@@ -166,11 +173,22 @@ pub fn run_files(system: &ValidSystem) -> Vec<SecretFile> {
     file.into_iter().collect()
 }
 
-/// What a serving role reads. Those who may act do so through the reconciliation service alone.
+/// What a serving role reads beside the stores' passwords and the channels' keys.
 pub fn files(system: &ValidSystem, role: Role) -> Vec<SecretFile> {
-    if role != Role::Reconcile {
-        return Vec::new();
+    match role {
+        Role::Reconcile => reconcile_files(system),
+        Role::Orders => vec![SecretFile {
+            volume: "orders",
+            secret: system.orders_password(),
+            directory: ORDERS_CREDENTIALS_DIRECTORY,
+            path: PASSWORD_FILE,
+        }],
+        _ => Vec::new(),
     }
+}
+
+/// Those who may act do so through the reconciliation service alone.
+fn reconcile_files(system: &ValidSystem) -> Vec<SecretFile> {
     let people = system.spec.reconciliation.people_secret_ref.as_ref();
     let people = people.map(|secret| SecretFile {
         volume: "people",
@@ -183,16 +201,14 @@ pub fn files(system: &ValidSystem, role: Role) -> Vec<SecretFile> {
 
 /// Digest of all Secrets a serving role reads.
 pub fn credentials_hash(system: &ValidSystem, observed: &Observed, role: Role) -> String {
-    let (mysql, redis, secret) = (
-        system.mysql_secret(),
-        system.redis_secret(),
-        system.channel_secret(),
-    );
-    let files = files(system, role);
-    let mut consumed = vec![(mysql.as_str(), "password")];
-    consumed.extend(redis.as_deref().map(|redis| (redis, "password")));
-    let keys = channel_keys(system, observed);
-    consumed.extend(keys.into_iter().map(|key| (secret.as_str(), key)));
+    let secret = system.channel_secret();
+    let mut files = files(system, role);
+    let mut consumed = Vec::new();
+    if role != Role::Orders {
+        files.splice(0..0, store_passwords(system));
+        let keys = channel_keys(system, observed);
+        consumed.extend(keys.into_iter().map(|key| (secret.as_str(), key)));
+    }
     consumed.extend(
         files
             .iter()

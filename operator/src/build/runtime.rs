@@ -2,6 +2,7 @@
 //! migration that precedes them, and what keeps them up: autoscaling and disruption budgets.
 
 use contract::{Role, RuntimeConfig, names::CONFIG_FILE, ports};
+use crds::orders::Orders;
 use crds::resources::{Autoscaling, Resources};
 use serde_json::json;
 
@@ -22,10 +23,10 @@ struct Service<'a> {
     ports: Vec<(&'static str, u16, &'static str)>,
 }
 
-fn services(system: &ValidSystem) -> [Service<'_>; 4] {
+fn services(system: &ValidSystem) -> Vec<Service<'_>> {
     let spec = &system.spec;
     let (payment, callback) = (&spec.payment, &spec.callback);
-    [
+    let mut services = vec![
         Service {
             role: Role::Api,
             component: labels::component::PAYMENT,
@@ -95,13 +96,31 @@ fn services(system: &ValidSystem) -> [Service<'_>; 4] {
                 ),
             ],
         },
-    ]
+    ];
+    services.extend(system.orders().map(|orders| Service {
+        role: Role::Orders,
+        component: labels::component::ORDERS,
+        name: names::orders(&system.name),
+        replicas: orders.replicas,
+        autoscaling: None,
+        resources: &orders.resources,
+        ports: vec![
+            (ports::HTTP_NAME, ports::ORDERS_SERVICE, ports::HTTP_NAME),
+            (
+                ports::MANAGEMENT_NAME,
+                ports::ORDERS_SERVICE_MANAGEMENT,
+                ports::MANAGEMENT_NAME,
+            ),
+        ],
+    }));
+    services
 }
 
 pub fn manifests(system: &ValidSystem, observed: &Observed) -> Result<Vec<Manifest>, BuildError> {
     let runtime = config::runtime(system);
     let image = gates::rolled_image(system, observed);
     let mut manifests = vec![configuration(system, &runtime)?, migration(system)];
+    manifests.extend(system.orders().map(|orders| orders_policy(system, orders)));
     for service in services(system) {
         let name = service.name.clone();
         manifests.push(common::service(
@@ -156,7 +175,8 @@ fn deployment(
         args: arguments(service.role, &[]),
         resources: service.resources,
         annotations,
-        channel_keys: Some(channel_keys(system, observed)),
+        stores: service.role != Role::Orders,
+        channel_keys: (service.role != Role::Orders).then(|| channel_keys(system, observed)),
         files: files(system, service.role),
         serves: true,
     };
@@ -176,6 +196,23 @@ fn deployment(
         first_replicas: service.autoscaling.map(|scaling| scaling.min_replicas),
         ..common::owned(system, identity, Stage::Services, json!({"spec": spec}))
     }
+}
+
+/// The order service trusts whoever reaches it.
+fn orders_policy(system: &ValidSystem, orders: &Orders) -> Manifest {
+    let port = |number: u16| json!({"port": number, "protocol": "TCP"});
+    let clients = common::namespaces(&orders.client_namespaces);
+    let spec = json!({
+        "podSelector": {"matchLabels": labels::selector(&system.name, labels::component::ORDERS)},
+        "policyTypes": ["Ingress"],
+        "ingress": [
+            {"ports": [port(ports::HTTP)], "from": clients},
+            {"ports": [port(ports::MANAGEMENT)]},
+        ],
+    });
+    let name = names::orders(&system.name);
+    let identity = (Kind::NetworkPolicy, name, labels::component::ORDERS);
+    common::owned(system, identity, Stage::Stores, json!({"spec": spec}))
 }
 
 fn autoscaler(system: &ValidSystem, service: &Service<'_>, scaling: &Autoscaling) -> Manifest {
@@ -247,6 +284,7 @@ fn migration(system: &ValidSystem) -> Manifest {
         args: arguments(Role::Migrate, &[]),
         resources,
         annotations: json!({}),
+        stores: true,
         channel_keys: None,
         files: Vec::new(),
         serves: false,

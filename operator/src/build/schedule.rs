@@ -56,6 +56,7 @@ fn cron_job(
         resources: &reconciliation.resources,
         annotations: json!({}),
         channel_keys: Some(pod::channel_keys(system, observed)),
+        stores: true,
         files: pod::run_files(system),
         serves: false,
     };

@@ -17,6 +17,7 @@ pub fn manifests(system: &ValidSystem) -> Vec<Manifest> {
                 credentials::Generated::Coordinator => {
                     (component::COORDINATOR, system.spec.mysql.retention)
                 }
+                credentials::Generated::Orders => (component::ORDERS, system.spec.mysql.retention),
                 credentials::Generated::Simulator => (component::SIMULATOR, Retention::Delete),
             };
             let identity = (Kind::Secret, secret.name(&system.name), component);

@@ -4,11 +4,7 @@
 
 use super::{Part, condition};
 use crate::{
-    build::{common, mysql},
-    cache::NamedSecret,
-    observe::Observed,
-    reconciliation,
-    validate::ValidSystem,
+    build::common, cache::NamedSecret, observe::Observed, reconciliation, validate::ValidSystem,
 };
 
 const UNREAD: &str = "ReadingSecret";
@@ -64,11 +60,11 @@ pub(super) fn channels(system: &ValidSystem, observed: &Observed) -> Part {
 }
 
 /// Passwords are spliced into SQL: an adopted Secret may hold one that cannot be.
-pub(super) fn unquotable(observed: &Observed, secret: &str) -> Option<Part> {
+pub(super) fn unquotable(observed: &Observed, secret: &str, keys: &[&str]) -> Option<Part> {
     let digests = common::secret_digests(observed, secret);
-    let key = mysql::PASSWORD_KEYS
-        .into_iter()
-        .find(|key| digests.get(*key).is_some_and(|digest| !digest.plain))?;
+    let key = keys
+        .iter()
+        .find(|key| digests.get(**key).is_some_and(|digest| !digest.plain))?;
     let message = format!(
         "Secret {secret}: {key} has characters other than letters, digits and . _ ~ -: choose another password"
     );

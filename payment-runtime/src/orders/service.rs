@@ -55,8 +55,8 @@ pub async fn bring_up_to_date(store: &OrderStore) -> anyhow::Result<()> {
     store.migrate().await
 }
 
-/// Watches the database until `stop`, and makes it known to the coordinator as soon as that is
-/// there.
+/// Watches the database and the channel to the coordinator until `stop`, and makes the one known
+/// to the other as soon as both are there. `up` says whether orders can be paid.
 pub async fn watch(
     store: OrderStore,
     metrics: Metrics,
@@ -66,13 +66,15 @@ pub async fn watch(
     while !stop.is_cancelled() {
         let ping = tokio::time::timeout(CHECK_TIMEOUT, store.ping()).await;
         let answers = matches!(ping, Ok(Ok(())));
-        up.store(answers, Ordering::Relaxed);
         metrics.set_dependency("orders-mysql", answers);
-        if let Err(error) = store.connect().await {
-            let error = &error as &dyn std::error::Error;
+        let known = store.connect().await;
+        if let Err(error) = &known {
+            let error = error as &dyn std::error::Error;
             tracing::warn!(error, "the order database is not known to the coordinator");
         }
-        metrics.set_dependency("coordinator", store.coordinator_answers());
+        let coordinator = known.is_ok() && store.coordinator_answers();
+        metrics.set_dependency("coordinator", coordinator);
+        up.store(answers && coordinator, Ordering::Relaxed);
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
