@@ -15,11 +15,12 @@ CARGO ?= cargo
 SEEDS ?= 10000
 FIRST_SEED ?= 1
 MINUTES ?= 10
+ORDERS ?= 1000
 ROWS ?= 1000000
 SYSTEM_NAMESPACE := payment-system
 KUBECTL = source .local/cluster.env && "$$KUBE_BIN/kubectl" --kubeconfig "$$KUBECONFIG"
 
-.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos bench bench-reconcile bench-seata generate deny leftovers
+.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos ordering bench bench-reconcile bench-seata generate deny leftovers
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -75,6 +76,9 @@ e2e: ## Black-box tests over .local/env
 
 chaos: ## Ten minutes of load while pods die and the channels misbehave, then the books are compared
 	@$(CARGO) run --quiet --locked -p e2e --bin chaos -- --minutes $(MINUTES)
+
+ordering: ## A thousand paid orders are confirmed or given back while pods die: make ordering ORDERS=1000
+	@$(CARGO) run --quiet --locked -p e2e --bin ordering -- --orders $(ORDERS)
 
 bench: ## Ratios to the raw speed of a durable MySQL on this machine
 	@e2e/cluster/test-servers.sh >&2

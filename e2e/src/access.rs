@@ -1,4 +1,5 @@
-//! NodePort Services through which the host reaches a system's API, callbacks and simulator.
+//! NodePort Services through which the host reaches a system's API, callbacks, order service and
+//! simulator.
 //!
 //! The demo system's have fixed ports and stand in `manifests/access.yaml`; other systems get
 //! whatever ports the cluster has free.
@@ -19,7 +20,7 @@ use crate::wait::{Seen, until};
 const OPEN_WITHIN: Duration = Duration::from_secs(30);
 
 /// Suffix of the Service, workload it selects, port of the container.
-const PORTS: [(&str, &str, u16); 4] = [
+const PORTS: [(&str, &str, u16); 5] = [
     ("access-api", "payment", contract::ports::HTTP),
     ("access-callback", "callback", contract::ports::HTTP),
     (
@@ -32,6 +33,7 @@ const PORTS: [(&str, &str, u16); 4] = [
         "channel-simulator",
         contract::ports::SIMULATOR_ADMIN,
     ),
+    ("access-orders", "orders", contract::ports::HTTP),
 ];
 
 /// Makes the Services of a system that has no manifest, selecting what its Deployments select.
@@ -58,6 +60,7 @@ pub async fn create(system: &System) -> Result<Urls> {
         &urls.callback,
         &urls.simulator,
         &urls.simulator_admin,
+        &urls.orders,
     ] {
         wait_open(url).await?;
     }
@@ -99,6 +102,7 @@ pub async fn urls(system: &System) -> Result<Urls> {
         callback: url(system, &host, PORTS[1].0).await?,
         simulator: url(system, &host, PORTS[2].0).await?,
         simulator_admin: url(system, &host, PORTS[3].0).await?,
+        orders: url(system, &host, PORTS[4].0).await?,
     })
 }
 

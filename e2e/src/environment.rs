@@ -48,13 +48,14 @@ pub fn cluster_setting(key: &str) -> Option<String> {
         .filter(|value| !value.is_empty())
 }
 
-/// Addresses of the four ports a test or a person talks to, without a final slash.
+/// Addresses of the ports a test or a person talks to, without a final slash.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Urls {
     pub api: String,
     pub callback: String,
     pub simulator: String,
     pub simulator_admin: String,
+    pub orders: String,
 }
 
 /// The contents of `.local/env`.
@@ -86,6 +87,7 @@ impl Environment {
                 callback: take("CALLBACK_URL")?,
                 simulator: take("SIMULATOR_URL")?,
                 simulator_admin: take("SIMULATOR_ADMIN_URL")?,
+                orders: take("ORDERS_URL")?,
             },
         })
     }
@@ -108,6 +110,7 @@ impl Environment {
             ("CALLBACK_URL", &self.urls.callback),
             ("SIMULATOR_URL", &self.urls.simulator),
             ("SIMULATOR_ADMIN_URL", &self.urls.simulator_admin),
+            ("ORDERS_URL", &self.urls.orders),
         ];
         lines.iter().fold(String::new(), |mut text, (key, value)| {
             // Writing into a String cannot fail.
@@ -149,6 +152,7 @@ mod tests {
             callback: url(2),
             simulator: url(3),
             simulator_admin: url(4),
+            orders: url(5),
         };
         let environment = Environment {
             kubeconfig: "/k".into(),
@@ -157,6 +161,6 @@ mod tests {
         let settings = parse_settings(&environment.to_text());
         assert_eq!(settings["KUBECONFIG"], "/k");
         assert_eq!(settings["SIMULATOR_ADMIN_URL"], url(4));
-        assert_eq!(settings.len(), 5);
+        assert_eq!(settings.len(), 6);
     }
 }

@@ -5,14 +5,19 @@
 //! and a failure that names the object that blocks and what happened to it last.
 //!
 //! Deliberately not here: what the tests claim (`tests/`), what the tour prints (`bin/tour`),
-//! what `bin/chaos` does to the system.
+//! what `bin/chaos` and `bin/ordering`
+//! do to the system.
 
 pub mod access;
 pub mod api;
 pub mod audit;
+pub mod chance;
 pub mod cluster;
 pub mod diagnosis;
 pub mod environment;
+pub mod killing;
+pub mod ordering;
+pub mod orders;
 pub mod prometheus;
 pub mod runs;
 pub mod scene;
@@ -23,8 +28,10 @@ pub mod usage;
 pub mod wait;
 
 pub use api::{Answer, Order, PaymentApi};
+pub use chance::Chance;
 pub use cluster::Cluster;
 pub use environment::Environment;
+pub use orders::OrderService;
 pub use prometheus::Prometheus;
 pub use scene::Scene;
 pub use simulator::{Charge, Simulator};

@@ -9,6 +9,7 @@ use tokio::sync::{Mutex, MutexGuard};
 use crate::api::PaymentApi;
 use crate::cluster::Cluster;
 use crate::environment::Environment;
+use crate::orders::OrderService;
 use crate::simulator::Simulator;
 use crate::system::System;
 
@@ -25,6 +26,7 @@ pub struct Scene {
     pub demo: System,
     pub api: PaymentApi,
     pub simulator: Simulator,
+    pub orders: OrderService,
     _alone: MutexGuard<'static, ()>,
 }
 
@@ -37,6 +39,7 @@ impl Scene {
             demo: System::new(&cluster, NAMESPACE, NAME),
             api: PaymentApi::new(&environment.urls.api)?,
             simulator: Simulator::new(&environment.urls.simulator_admin)?,
+            orders: OrderService::new(&environment.urls.orders)?,
             environment,
             cluster,
             _alone: alone,

@@ -17,6 +17,7 @@ pub async fn specification(demo: &System) -> Result<Value> {
         "transactionCoordinator",
         "payment",
         "callback",
+        "orders",
         "reconciliation",
     ] {
         merge(&mut spec[section], &frugal);
@@ -26,6 +27,7 @@ pub async fn specification(demo: &System) -> Result<Value> {
     for section in ["payment", "callback"] {
         merge(&mut spec[section], &fixed);
     }
+    merge(&mut spec["orders"], &json!({"replicas": 1}));
     spec["reconciliation"]["suspend"] = true.into();
     spec["paused"] = false.into();
     Ok(spec)

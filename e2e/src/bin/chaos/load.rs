@@ -9,8 +9,8 @@ use futures::future::join_all;
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
 
-use crate::chance::Chance;
 use crate::world::{Post, World, code, is_success, text};
+use e2e::Chance;
 
 const PAUSE_BETWEEN_ORDERS: Duration = Duration::from_millis(300);
 const PAUSE_BETWEEN_LOOKS: Duration = Duration::from_secs(1);

@@ -6,7 +6,6 @@
 //! says. The verdict is about invariants alone; the simulator is spared, because its book is in
 //! its memory and the judge.
 
-mod chance;
 mod judge;
 mod load;
 mod quiet;
@@ -19,7 +18,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, bail};
 use clap::Parser;
-use e2e::Scene;
+use e2e::{Scene, killing};
 
 use crate::judge::{Case, Finding};
 use crate::world::World;
@@ -70,7 +69,7 @@ async fn run(scene: &Scene, arguments: &Arguments) -> Result<()> {
     let (load, (), kills) = futures::join!(
         load::run(&world, seed),
         trouble::arm_faults(&world, seed),
-        trouble::kill(&scene.demo, &world, seed),
+        killing::kill(&scene.demo, &trouble::PARTS, || Instant::now() < ends, seed),
     );
     let orders = load?;
     println!("the load has ended; waiting until nothing is open");

@@ -1,14 +1,11 @@
-//! What goes wrong meanwhile, by the seed: faults of the channels, and pods that are deleted with
-//! no time to say goodbye.
+//! What goes wrong meanwhile, by the seed: which faults the channels have, and whose pods are
+//! deleted.
 
-use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-use e2e::System;
-use kube::ResourceExt as _;
+use e2e::Chance;
 use serde_json::{Value, json};
 
-use crate::chance::Chance;
 use crate::world::World;
 
 /// Name and the only channel that has it. Refunds that only a person can end are not among them,
@@ -48,7 +45,7 @@ const OPERATIONS: [&str; 6] = [
 ];
 
 /// Workloads and how often each is hit. The simulator is not among them: its book is the judge.
-const PARTS: [(&str, u64); 7] = [
+pub(crate) const PARTS: [(&str, u64); 8] = [
     ("payment", 30),
     ("callback", 25),
     ("worker", 20),
@@ -56,10 +53,8 @@ const PARTS: [(&str, u64); 7] = [
     ("redis", 8),
     ("mysql", 6),
     ("coordinator", 6),
+    ("orders", 10),
 ];
-/// A workload with one pod is left alone for as long as it takes to come back.
-const PAUSE_OF_STORES: Duration = Duration::from_mins(1);
-
 fn fault(chance: &mut Chance) -> Value {
     let (name, only) = chance.one_of(&FAULTS);
     let channel = only.unwrap_or_else(|| chance.one_of(&["wechat", "alipay"]));
@@ -83,49 +78,4 @@ pub(crate) async fn arm_faults(world: &World, seed: u64) {
         let pause = chance.within(500..1500);
         tokio::time::sleep(Duration::from_millis(pause)).await;
     }
-}
-
-fn part(chance: &mut Chance) -> &'static str {
-    let all: u64 = PARTS.iter().map(|(_, weight)| weight).sum();
-    let mut at = chance.within(0..all);
-    for (part, weight) in PARTS {
-        if at < weight {
-            return part;
-        }
-        at -= weight;
-    }
-    PARTS[0].0
-}
-
-/// Deletes pods until the world's end; how many of each workload.
-pub(crate) async fn kill(demo: &System, world: &World, seed: u64) -> BTreeMap<&'static str, u32> {
-    let mut chance = Chance::new(seed, 0x0b10);
-    let mut kills = BTreeMap::new();
-    let mut last: BTreeMap<&'static str, Instant> = BTreeMap::new();
-    while Instant::now() < world.ends {
-        let pause = chance.within(2000..6000);
-        tokio::time::sleep(Duration::from_millis(pause)).await;
-        let part = part(&mut chance);
-        // The API server may be as busy as everybody else.
-        let Ok(pods) = demo.pods_of(part).await else {
-            continue;
-        };
-        let alone = pods.len() == 1;
-        let just_hit = last
-            .get(part)
-            .is_some_and(|at| at.elapsed() < PAUSE_OF_STORES);
-        if pods.is_empty() || (alone && just_hit) {
-            continue;
-        }
-        let pod = &pods[usize::try_from(chance.within(0..pods.len() as u64)).unwrap_or_default()];
-        let deleted = demo
-            .cluster
-            .delete_pod_now(&demo.namespace, &pod.name_any())
-            .await;
-        if deleted.is_ok() {
-            *kills.entry(part).or_insert(0) += 1;
-            last.insert(part, Instant::now());
-        }
-    }
-    kills
 }

@@ -2,10 +2,10 @@
 
 use std::ops::Range;
 
-pub(crate) struct Chance(u64);
+pub struct Chance(u64);
 
 impl Chance {
-    pub(crate) fn new(seed: u64, stream: u64) -> Self {
+    pub fn new(seed: u64, stream: u64) -> Self {
         let mut chance = Self(seed ^ stream.wrapping_mul(0xd1b5_4a32_d192_ed03));
         chance.next();
         chance
@@ -18,15 +18,15 @@ impl Chance {
         mixed ^ (mixed >> 31)
     }
 
-    pub(crate) fn within(&mut self, range: Range<u64>) -> u64 {
+    pub fn within(&mut self, range: Range<u64>) -> u64 {
         range.start + self.next() % (range.end - range.start)
     }
 
-    pub(crate) fn percent(&mut self, percent: u64) -> bool {
+    pub fn percent(&mut self, percent: u64) -> bool {
         self.within(0..100) < percent
     }
 
-    pub(crate) fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
+    pub fn one_of<T: Copy>(&mut self, all: &[T]) -> T {
         let index = self.within(0..all.len() as u64);
         all[usize::try_from(index).unwrap_or_default()]
     }
