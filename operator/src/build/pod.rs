@@ -173,17 +173,26 @@ pub fn run_files(system: &ValidSystem) -> Vec<SecretFile> {
     file.into_iter().collect()
 }
 
-/// What a serving role reads beside the stores' passwords and the channels' keys.
+/// What a role reads beside the stores' passwords and the channels' keys.
 pub fn files(system: &ValidSystem, role: Role) -> Vec<SecretFile> {
     match role {
         Role::Reconcile => reconcile_files(system),
-        Role::Orders => vec![SecretFile {
-            volume: "orders",
-            secret: system.orders_password(),
-            directory: ORDERS_CREDENTIALS_DIRECTORY,
-            path: PASSWORD_FILE,
-        }],
+        // Both bring the order database's schema up to date.
+        Role::Orders | Role::Migrate => system
+            .orders()
+            .map(|_| orders_password(system))
+            .into_iter()
+            .collect(),
         _ => Vec::new(),
+    }
+}
+
+fn orders_password(system: &ValidSystem) -> SecretFile {
+    SecretFile {
+        volume: "orders",
+        secret: system.orders_password(),
+        directory: ORDERS_CREDENTIALS_DIRECTORY,
+        path: PASSWORD_FILE,
     }
 }
 

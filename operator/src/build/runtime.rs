@@ -286,7 +286,7 @@ fn migration(system: &ValidSystem) -> Manifest {
         annotations: json!({}),
         stores: true,
         channel_keys: None,
-        files: Vec::new(),
+        files: files(system, Role::Migrate),
         serves: false,
     };
     let mut template = pod_template(system, pod);
