@@ -5,6 +5,7 @@
 //! correcting it would start pods that cannot run (a missing Secret).
 
 mod secrets;
+mod trouble;
 
 use contract::Role;
 use serde_json::Value;
@@ -19,6 +20,7 @@ use crate::{
     observe::Observed,
     validate::ValidSystem,
 };
+use trouble::trouble;
 
 /// Condition types of the parts. Part of the API: never reword.
 pub mod condition {
@@ -344,87 +346,6 @@ impl Replicas {
     pub const fn complete(self) -> bool {
         self.observed && self.ready >= self.wanted && self.updated >= self.wanted
     }
-}
-
-/// Why a pod is not ready.
-struct Trouble {
-    reason: Option<&'static str>,
-    failed: bool,
-    message: String,
-}
-
-/// Reasons of kubelets that waiting rarely cures, as condition reasons.
-const POD_FAULTS: [&str; 7] = [
-    "ImagePullBackOff",
-    "ErrImagePull",
-    "InvalidImageName",
-    "CrashLoopBackOff",
-    "CreateContainerConfigError",
-    "CreateContainerError",
-    "RunContainerError",
-];
-
-/// The pod of a component that says most about why it is not ready.
-fn trouble(observed: &Observed, component: &str) -> Option<Trouble> {
-    let pods: Vec<Value> = observed
-        .pods()
-        .filter(|pod| pod["metadata"]["labels"][labels::COMPONENT] == component)
-        .collect();
-    let mut troubles: Vec<Trouble> = pods.iter().filter_map(pod_trouble).collect();
-    troubles.sort_by_key(|trouble| !trouble.failed);
-    troubles.into_iter().next()
-}
-
-fn pod_trouble(pod: &Value) -> Option<Trouble> {
-    let name = pod["metadata"]["name"].as_str().unwrap_or_default();
-    let conditions = pod["status"]["conditions"]
-        .as_array()
-        .cloned()
-        .unwrap_or_default();
-    let condition = |kind: &str| {
-        conditions
-            .iter()
-            .find(|condition| condition["type"] == kind)
-    };
-    if condition("Ready").is_some_and(|ready| ready["status"] == "True") {
-        return None;
-    }
-    let unscheduled = condition("PodScheduled").filter(|scheduled| scheduled["status"] == "False");
-    if let Some(unscheduled) = unscheduled {
-        let message = unscheduled["message"].as_str().unwrap_or("no node fits");
-        return Some(Trouble {
-            reason: Some("Unschedulable"),
-            failed: false,
-            message: format!("pod {name} is not scheduled: {message}"),
-        });
-    }
-    ["initContainerStatuses", "containerStatuses"]
-        .into_iter()
-        .flat_map(|field| pod["status"][field].as_array().cloned().unwrap_or_default())
-        .find_map(|status| container_trouble(name, &status))
-}
-
-fn container_trouble(pod: &str, status: &Value) -> Option<Trouble> {
-    let waiting = &status["state"]["waiting"];
-    let reason = waiting["reason"].as_str()?;
-    let known = POD_FAULTS.into_iter().find(|fault| *fault == reason);
-    let detail = waiting["message"]
-        .as_str()
-        .map(|message| format!(": {message}"))
-        .unwrap_or_default();
-    let last = &status["lastState"]["terminated"];
-    let exit = last["exitCode"].as_i64().map(|code| {
-        let said = last["message"].as_str().unwrap_or_default().trim();
-        format!("; it last ended with exit code {code} {said}")
-    });
-    (reason != "ContainerCreating" && reason != "PodInitializing").then(|| Trouble {
-        reason: known,
-        failed: known.is_some(),
-        message: format!(
-            "pod {pod}: {reason}{detail}{}",
-            exit.unwrap_or_default().trim_end()
-        ),
-    })
 }
 
 fn job_condition(job: &Value, kind: &str) -> bool {

@@ -515,6 +515,15 @@ async fn pods_say_what_blocks_and_runs_say_what_they_found() {
         message,
         "ImagePullBackOff: waiting for StatefulSet demo-mysql: 0/1 ready; pod demo-mysql-0: ImagePullBackOff: no such tag"
     );
+    let ended = json!({"terminated": {"exitCode": 1, "message": "the disk is full\n"}});
+    status("demo-mysql-0", ended).await;
+    let told = "pod demo-mysql-0 ended with exit code 1 the disk is full";
+    cluster
+        .until(told, async |cluster| {
+            let condition = cluster.find_condition("demo", "Reconciling").await;
+            condition.is_some_and(|(_, message)| message.ends_with(told))
+        })
+        .await;
     status(
         "demo-mysql-0",
         json!({"waiting": {"reason": "ContainerCreating"}}),

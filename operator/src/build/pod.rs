@@ -83,6 +83,8 @@ pub fn pod_template(system: &ValidSystem, pod: RuntimePod<'_>) -> Value {
         "resources": common::resources(pod.resources),
         "securityContext": common::container_security(),
         "terminationMessagePath": contract::names::TERMINATION_MESSAGE_PATH,
+        // The last lines of the log, where a process that fails has written nothing there.
+        "terminationMessagePolicy": "FallbackToLogsOnError",
         "volumeMounts": mounts,
     });
     if pod.serves {
