@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use futures::StreamExt as _;
+use futures::future::join_all;
 use serde_json::{Value, json};
 
 use crate::chance::Chance;
@@ -27,7 +27,7 @@ const PARTS: &Parts = &[
 ];
 const PRODUCTS: u64 = 3;
 const STOCK: u64 = 1_000_000;
-const AT_ONCE: usize = 6;
+const PAUSE_BETWEEN_ORDERS: Duration = Duration::from_millis(300);
 /// One order's creation and payment, while pods come back.
 const PAID_WITHIN: Duration = Duration::from_mins(3);
 /// What is left of a cluster where pods died gets this long to be whole again.
@@ -105,14 +105,13 @@ pub async fn run(scene: &Scene, orders: usize, seed: u64, prefix: &str) -> Resul
         .map(|number| Plan::draw(prefix, seed, number))
         .collect();
     let living = AtomicUsize::new(orders);
-    let lives = futures::stream::iter(&plans)
-        .map(async |plan| {
-            let paid = pay(scene, plan).await;
-            living.fetch_sub(1, Ordering::Relaxed);
-            paid.with_context(|| format!("order {}", plan.order_id))
-        })
-        .buffered(AT_ONCE)
-        .collect::<Vec<_>>();
+    let lives = plans.iter().zip(0_u32..).map(async |(plan, number)| {
+        tokio::time::sleep(PAUSE_BETWEEN_ORDERS * number).await;
+        let paid = pay(scene, plan).await;
+        living.fetch_sub(1, Ordering::Relaxed);
+        paid.with_context(|| format!("order {}", plan.order_id))
+    });
+    let lives = join_all(lives);
     let running = || living.load(Ordering::Relaxed) > 0;
     let (paid, kills) = futures::join!(lives, kill(&scene.demo, PARTS, running, seed));
     let paid = paid.into_iter().collect::<Result<Vec<String>>>()?;
