@@ -5,5 +5,6 @@
 
 mod golden;
 mod java;
+mod mixed;
 #[path = "../support/mod.rs"]
 mod support;

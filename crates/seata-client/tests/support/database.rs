@@ -3,8 +3,8 @@
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
 
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection};
-use sqlx::{AssertSqlSafe, ConnectOptions as _};
+use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlPoolOptions};
+use sqlx::{AssertSqlSafe, ConnectOptions as _, MySqlPool};
 
 use super::process::{Process, START_WITHIN, bound, data_folder, free_port, until};
 
@@ -63,26 +63,18 @@ impl Mysql {
             _data: data,
         };
         until("MySQL to answer", START_WITHIN, async || {
-            mysql.options("").connect().await.ok()
+            options(mysql.port, "").connect().await.ok()
         })
         .await;
         mysql
     }
 
-    fn options(&self, database: &str) -> MySqlConnectOptions {
-        let options = MySqlConnectOptions::new()
-            .host("127.0.0.1")
-            .port(self.port)
-            .username("root");
-        if database.is_empty() {
-            options
-        } else {
-            options.database(database)
-        }
+    pub(crate) async fn connect(&self, database: &str) -> MySqlConnection {
+        options(self.port, database).connect().await.unwrap()
     }
 
-    pub(crate) async fn connect(&self, database: &str) -> MySqlConnection {
-        self.options(database).connect().await.unwrap()
+    pub(crate) fn pool(&self, database: &str, connections: u32) -> MySqlPool {
+        pool(self.port, database, connections)
     }
 
     /// A new empty database; gives its name.
@@ -106,4 +98,24 @@ impl Mysql {
     pub(crate) fn jdbc_url(&self, database: &str) -> String {
         format!("jdbc:mysql://127.0.0.1:{}/{database}", self.port)
     }
+}
+
+fn options(port: u16, database: &str) -> MySqlConnectOptions {
+    let options = MySqlConnectOptions::new()
+        .host("127.0.0.1")
+        .port(port)
+        .username("root")
+        .disable_statement_logging();
+    if database.is_empty() {
+        options
+    } else {
+        options.database(database)
+    }
+}
+
+/// Connections to a database of whichever process started the server, opened when they are needed.
+pub(crate) fn pool(port: u16, database: &str, connections: u32) -> MySqlPool {
+    MySqlPoolOptions::new()
+        .max_connections(connections)
+        .connect_lazy_with(options(port, database))
 }
