@@ -38,6 +38,9 @@ pub struct Payment {
     /// back, `reopen` takes the payment as paid after all (unless the order has a later attempt),
     /// `manual` only raises the alarm.
     pub paid_after_close: PaidAfterClose,
+    /// Whether what concurrent requests record is committed together: several times the payments
+    /// for the same processor time. A request that comes alone is committed alone, at once.
+    pub batching: bool,
 }
 
 /// What is done with money that comes after a payment was closed or failed.
@@ -61,6 +64,7 @@ impl Default for Payment {
             idempotency_window_seconds: 300,
             expires_in_seconds: 7200,
             paid_after_close: PaidAfterClose::default(),
+            batching: true,
         }
     }
 }

@@ -4,8 +4,10 @@ use jiff::Timestamp;
 use jiff::civil::{Date, DateTime};
 use jiff::tz::{Offset, TimeZone};
 
+/// To the millisecond, as the database keeps it: what is answered now is what is shown later.
 pub fn now() -> Timestamp {
-    Timestamp::now()
+    let now = Timestamp::now();
+    Timestamp::from_millisecond(now.as_millisecond()).unwrap_or(now)
 }
 
 /// China has one zone and no summer time: the channels' days are UTC+8.

@@ -32,21 +32,23 @@ pub const REQUEST_ID: HeaderName = HeaderName::from_static("request-id");
 #[derive(Clone, Debug)]
 pub struct RequestId(pub String);
 
-/// Shared by the layers around a router.
+/// Shared by the layers around a router, which clone it for each request.
 #[derive(Clone)]
-pub struct Surface {
+pub struct Surface(Arc<Shared>);
+
+struct Shared {
     metrics: Metrics,
     host: Arc<dyn Host>,
-    slots: Arc<Semaphore>,
+    slots: Semaphore,
 }
 
 impl Surface {
     pub fn new(metrics: Metrics, host: Arc<dyn Host>, max_concurrent_requests: usize) -> Self {
-        Self {
+        Self(Arc::new(Shared {
             metrics,
             host,
-            slots: Arc::new(Semaphore::new(max_concurrent_requests)),
-        }
+            slots: Semaphore::new(max_concurrent_requests),
+        }))
     }
 
     /// Puts the shared layers around a router.
@@ -72,15 +74,23 @@ async fn to_the_end(request: Request, next: Next) -> Response {
 }
 
 /// Refuses what exceeds the bound at once instead of queueing it.
-async fn bounded(State(surface): State<Surface>, request: Request, next: Next) -> Response {
-    match surface.slots.clone().try_acquire_owned() {
+async fn bounded(
+    State(Surface(surface)): State<Surface>,
+    request: Request,
+    next: Next,
+) -> Response {
+    match surface.slots.try_acquire() {
         Ok(_slot) => next.run(request).await,
         Err(_) => Problem::overloaded().into_response(),
     }
 }
 
 /// Gives the request its ids, a span and a measurement.
-async fn observed(State(surface): State<Surface>, mut request: Request, next: Next) -> Response {
+async fn observed(
+    State(Surface(surface)): State<Surface>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     let request_id = format!("req_{}", surface.host.new_id());
     let trace_id = trace_id(request.headers());
     let method = request.method().to_string();

@@ -1,7 +1,5 @@
 //! The Rust client under measurement, as a program that takes the same steps as the Java client:
-//! `connect` and `bench`.
-//!
-//! Not here yet: global transactions. Local ones are, as the base of what AT costs.
+//! `connect` and `bench`. Local transactions go past Seata: the base of what AT costs.
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, Write as _};
@@ -11,6 +9,11 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use rand::rngs::StdRng;
 use rand::{Rng as _, SeedableRng as _};
+use seata_client::at::{AtConfig, AtPool, Value as Parameter};
+use seata_client::branch::Xid;
+use seata_client::codec::GlobalStatus;
+use seata_client::config::Config;
+use seata_client::tm::{GlobalError, TxContext, TxOptions};
 use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use tokio::task::JoinSet;
@@ -19,6 +22,7 @@ use crate::figures::quantile;
 use crate::process::{own_cpu, status_mb};
 
 const UPDATE: &str = "UPDATE account SET balance = balance + ? WHERE id = ?";
+const CONNECTS_WITHIN: Duration = Duration::from_secs(30);
 
 /// Takes steps until its standard input ends.
 pub(crate) async fn run() -> anyhow::Result<()> {
@@ -46,6 +50,19 @@ async fn answer(client: &mut Option<Client>, line: &str) -> anyhow::Result<Value
 #[derive(Clone)]
 struct Client {
     pool: MySqlPool,
+    at: AtPool,
+    coordinator: seata_client::connection::Client,
+}
+
+/// Why a transaction's body ended without success.
+#[derive(Debug, thiserror::Error)]
+enum Stop {
+    #[error("asked to roll back")]
+    RollBack,
+    #[error("outside of a global transaction")]
+    Outside,
+    #[error(transparent)]
+    At(#[from] seata_client::at::Error),
 }
 
 /// What the transactions of a round look like.
@@ -86,7 +103,20 @@ impl Client {
             .test_before_acquire(false)
             .connect_with(options)
             .await?;
-        Ok(Self { pool })
+        let config = Config::new([text("tc")?], "bench-rust", "bench-group");
+        let coordinator = seata_client::connection::Client::start(config)?;
+        coordinator.ready(CONNECTS_WITHIN).await?;
+        let config = AtConfig {
+            resource_id: Some(url.to_owned()),
+            ..AtConfig::default()
+        };
+        let at = AtPool::new(pool.clone(), Arc::new(coordinator.clone()), config).await?;
+        coordinator.register_resource(at.resource()).await?;
+        Ok(Self {
+            pool,
+            at,
+            coordinator,
+        })
     }
 
     async fn bench(&self, step: &Value) -> anyhow::Result<Value> {
@@ -137,16 +167,38 @@ impl Client {
         tally
     }
 
-    async fn one(&self, load: Load, _roll_back: bool, random: &mut StdRng) -> anyhow::Result<()> {
+    async fn one(&self, load: Load, roll_back: bool, random: &mut StdRng) -> anyhow::Result<()> {
         // Each row once: a branch must not wait for another of its own transaction.
         let mut ids = BTreeSet::new();
         while (ids.len() as u64) < load.branches {
             ids.insert(random.random_range(1..=load.rows));
         }
-        ensure!(
-            !load.global,
-            "global transactions are not part of this program yet"
-        );
+        if !load.global {
+            return self.local(&ids).await;
+        }
+        let body = async |tx: TxContext| {
+            let xid = tx.xid.ok_or(Stop::Outside)?;
+            for id in &ids {
+                self.branch(&xid, *id).await?;
+            }
+            if roll_back {
+                Err(Stop::RollBack)
+            } else {
+                Ok(())
+            }
+        };
+        let ended = self.coordinator.global_tx(TxOptions::new("bench"), body);
+        match ended.await {
+            Ok(())
+            | Err(GlobalError::Body {
+                error: Stop::RollBack,
+                rollback: Some(Ok(GlobalStatus::Rollbacked)),
+            }) => Ok(()),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    async fn local(&self, ids: &BTreeSet<u64>) -> anyhow::Result<()> {
         for id in ids {
             let mut transaction = self.pool.begin().await?;
             sqlx::query(UPDATE)
@@ -157,6 +209,13 @@ impl Client {
             transaction.commit().await?;
         }
         Ok(())
+    }
+
+    async fn branch(&self, xid: &Xid, id: u64) -> Result<(), seata_client::at::Error> {
+        let mut transaction = self.at.begin(xid).await?;
+        let parameters = [Parameter::Int(1), Parameter::UInt(id)];
+        transaction.execute(UPDATE, &parameters).await?;
+        transaction.commit().await
     }
 }
 

@@ -141,9 +141,7 @@ pub struct Payment {
     pub max_concurrent_requests: usize,
     /// What is done with money that came after a payment was closed or failed.
     pub paid_after_close: PaidAfterClose,
-    /// Commits what concurrent requests record together. Needs a database with `JSON_TABLE`
-    /// (MySQL 8, MariaDB 10.6).
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    /// Commits what concurrent requests record together.
     pub batching: bool,
 }
 
@@ -167,7 +165,7 @@ impl Default for Payment {
             expires_in_seconds: 7200,
             max_concurrent_requests: 512,
             paid_after_close: PaidAfterClose::default(),
-            batching: false,
+            batching: true,
         }
     }
 }

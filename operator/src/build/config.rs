@@ -28,6 +28,7 @@ pub fn runtime(system: &ValidSystem) -> RuntimeConfig {
                 services::PaidAfterClose::Reopen => PaidAfterClose::Reopen,
                 services::PaidAfterClose::Manual => PaidAfterClose::Manual,
             },
+            batching: spec.payment.batching,
             ..Payment::default()
         },
         worker: Worker::default(),

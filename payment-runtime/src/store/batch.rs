@@ -4,35 +4,47 @@
 //! not as its payment was recorded) everything is rolled back and said to be undone, and the
 //! single transactions, which know how to decide, take over.
 //!
-//! Each statement carries all rows of a batch. Rows are inserted in powers of two, so that few
-//! texts are prepared; rows are changed from one JSON parameter, so that there is one text.
+//! Each statement carries many rows, in powers of two, so that few texts are prepared.
 
-use jiff::Timestamp;
 use payment_core::PaymentState;
-use serde_json::json;
 use sqlx::mysql::MySqlArguments;
+use sqlx::pool::PoolConnection;
 use sqlx::query::Query;
-use sqlx::{AssertSqlSafe, MySql, MySqlConnection, Row as _};
+use sqlx::{AssertSqlSafe, Connection as _, MySql, MySqlConnection, Row as _};
 
 use super::payments::json as as_json;
-use super::{Failure, Store, StoreError, retried, to_datetime};
-use crate::records::{NewEvent, NewPayment, NewRequest, PaymentRecord, RequestKey, StoredAnswer};
+use super::{DEADLOCK_RETRIES, Failure, Store, StoreError, to_datetime};
+use crate::records::{NewEvent, NewPayment, NewRequest, PaymentRecord, StoredAnswer};
 
-/// More rows than this are inserted by more than one statement.
+/// More rows than this go in more than one statement.
 const ROWS_MAX: usize = 16;
-/// A statement's parameter stays below one TLS record (16 kB): what needs two is held up between
+/// A statement's parameters stay below one TLS record (16 kB): what needs two is held up between
 /// them, for tens of milliseconds, by Nagle's algorithm, which the driver does not switch off.
-const PACKET_BYTES_MAX: usize = 15_000;
+const BYTES_MAX: usize = 14_000;
 
-/// A payment to be recorded with the request it came in.
-pub(crate) type Insert = (NewPayment, Option<NewRequest>);
+/// What is written together with others.
+#[derive(Debug)]
+pub(crate) enum Write {
+    /// A payment to be recorded with the request it came in.
+    Insert(Box<NewPayment>, Option<NewRequest>),
+    Change(Box<Change>),
+}
 
 /// A payment just recorded, as evidence leaves it.
 #[derive(Debug)]
 pub(crate) struct Change {
     pub(crate) payment: PaymentRecord,
     pub(crate) event: NewEvent,
-    pub(crate) answer: Option<(RequestKey, StoredAnswer)>,
+    /// Under the id of its request's key.
+    pub(crate) answer: Option<(u64, StoredAnswer)>,
+}
+
+/// What came of a [`Write`].
+#[derive(Debug)]
+pub(crate) enum Written {
+    /// The payment, and the id of its request's key.
+    Inserted(Box<PaymentRecord>, Option<u64>),
+    Changed,
 }
 
 /// Why a batch was not written.
@@ -53,36 +65,32 @@ impl From<Failure> for Undone {
     }
 }
 
-impl Store {
-    /// Records all payments and their requests, or nothing.
-    pub(crate) async fn insert_together(
-        &self,
-        inserts: &[Insert],
-    ) -> Result<Vec<PaymentRecord>, Undone> {
-        Ok(retried(|| self.try_insert_together(inserts)).await?)
-    }
+/// The connection of one batch after another. Kept while they go well; else the pool gets it back,
+/// and ends what it left open.
+pub(crate) type Held = Option<PoolConnection<MySql>>;
 
-    async fn try_insert_together(&self, inserts: &[Insert]) -> Result<Vec<PaymentRecord>, Failure> {
+impl Store {
+    /// Writes everything, or nothing. Each change must be of a payment to which nothing has
+    /// happened since it was recorded.
+    pub(crate) async fn write_together(
+        &self,
+        held: &mut Held,
+        writes: &[Write],
+    ) -> Result<Vec<Written>, Undone> {
         let step = self.auto_increment_step().await?;
-        let mut tx = self.begin().await?;
-        let requests: Vec<&NewRequest> = inserts.iter().filter_map(|(_, r)| r.as_ref()).collect();
-        for some in in_powers_of_two(&requests) {
-            insert_requests(&mut tx, some).await?;
-        }
-        let mut payments = Vec::with_capacity(inserts.len());
-        for some in in_powers_of_two(inserts) {
-            let mut id = insert_payments(&mut tx, some).await?;
-            for (new, _) in some {
-                payments.push(new.record(id, 1));
-                id += step;
+        let mut connection = match held.take() {
+            Some(connection) => connection,
+            None => self.pool.acquire().await.map_err(Failure::from)?,
+        };
+        let mut tries = 1;
+        let written = loop {
+            match try_write(&mut connection, writes, step).await {
+                Err(failure) if failure.is_deadlock() && tries < DEADLOCK_RETRIES => tries += 1,
+                done => break done?,
             }
-        }
-        let events: Vec<NewEvent> = inserts.iter().map(|(new, _)| new.event()).collect();
-        for some in in_powers_of_two(&events) {
-            insert_events(&mut tx, some).await?;
-        }
-        tx.commit().await?;
-        Ok(payments)
+        };
+        *held = Some(connection);
+        written.ok_or(Undone::RolledBack)
     }
 
     /// The distance of ids within one INSERT, which InnoDB gives in order: 1, except in clusters
@@ -96,50 +104,66 @@ impl Store {
         };
         Ok(*self.auto_increment_step.get_or_try_init(read).await?)
     }
-
-    /// Writes all changes, or none. Each must change a payment to which nothing has happened
-    /// since it was recorded.
-    pub(crate) async fn change_together(&self, changes: &[Change]) -> Result<(), Undone> {
-        if retried(|| self.try_change_together(changes)).await? {
-            Ok(())
-        } else {
-            Err(Undone::RolledBack)
-        }
-    }
-
-    async fn try_change_together(&self, changes: &[Change]) -> Result<bool, Failure> {
-        let mut tx = self.begin().await?;
-        let rows = changes
-            .iter()
-            .map(|change| changed_row(&change.payment))
-            .collect::<Result<Vec<_>, _>>()?;
-        if write_all(&mut tx, CHANGE_PAYMENTS, &rows).await? != changes.len() {
-            tx.rollback().await?;
-            return Ok(false);
-        }
-        let answers: Vec<String> = changes
-            .iter()
-            .filter_map(|change| change.answer.as_ref())
-            .map(|(key, answer)| answer_row(key, answer))
-            .collect();
-        let expected = answers.len();
-        if expected > 0 && write_all(&mut tx, STORE_ANSWERS, &answers).await? != expected {
-            tx.rollback().await?;
-            return Ok(false);
-        }
-        let events: Vec<&NewEvent> = changes.iter().map(|change| &change.event).collect();
-        for some in in_powers_of_two(&events) {
-            insert_events(&mut tx, some).await?;
-        }
-        tx.commit().await?;
-        Ok(true)
-    }
 }
 
-/// The slice in pieces whose lengths are powers of two, [`ROWS_MAX`] at most.
-fn in_powers_of_two<T>(mut rest: &[T]) -> impl Iterator<Item = &[T]> {
+/// `None`: a payment was not as it was recorded; nothing is written.
+async fn try_write(
+    connection: &mut MySqlConnection,
+    writes: &[Write],
+    step: u64,
+) -> Result<Option<Vec<Written>>, Failure> {
+    let mut tx = connection.begin().await?;
+    let (mut inserts, mut requests, mut changes) = (Vec::new(), Vec::new(), Vec::new());
+    let (mut answers, mut events) = (Vec::new(), Vec::new());
+    for write in writes {
+        match write {
+            Write::Insert(new, request) => {
+                inserts.push(&**new);
+                requests.extend(request);
+                events.push(new.event());
+            }
+            Write::Change(change) => {
+                changes.push(&change.payment);
+                answers.extend(&change.answer);
+                events.push(change.event.clone());
+            }
+        }
+    }
+    let keys = insert_requests(&mut tx, &requests, step).await?;
+    let payments = insert_payments(&mut tx, &inserts, step).await?;
+    if change_payments(&mut tx, &changes).await? != changes.len() {
+        tx.rollback().await?;
+        return Ok(None);
+    }
+    insert_answers(&mut tx, &answers).await?;
+    insert_events(&mut tx, &events).await?;
+    tx.commit().await?;
+    let (mut keys, mut payments) = (keys.into_iter(), payments.into_iter());
+    let told = writes.iter().map(|write| match write {
+        Write::Insert(new, request) => {
+            let key = request.as_ref().and_then(|_| keys.next());
+            let payment = new.record(payments.next().unwrap_or_default(), 1);
+            Written::Inserted(Box::new(payment), key)
+        }
+        Write::Change(_) => Written::Changed,
+    });
+    Ok(Some(told.collect()))
+}
+
+/// The rows in pieces for one statement each: powers of two, [`ROWS_MAX`] and, as far as single
+/// rows allow, [`BYTES_MAX`] at most.
+fn pieces<T>(mut rest: &[T], bytes: impl Fn(&T) -> usize) -> impl Iterator<Item = &[T]> {
     std::iter::from_fn(move || {
-        let size = 1 << rest.len().min(ROWS_MAX).checked_ilog2()?;
+        let mut total = 0;
+        let fit = rest
+            .iter()
+            .take(ROWS_MAX)
+            .take_while(|row| {
+                total += bytes(row);
+                total <= BYTES_MAX
+            })
+            .count();
+        let size = 1 << fit.max(1).min(rest.len()).checked_ilog2()?;
         let (piece, after) = rest.split_at(size);
         rest = after;
         Some(piece)
@@ -153,77 +177,130 @@ fn insertion(columns: &str, rows: usize) -> String {
     format!("INSERT INTO {columns} VALUES {rows}")
 }
 
-type Statement<'q> = Query<'q, MySql, MySqlArguments>;
+type Statement = Query<'static, MySql, MySqlArguments>;
 
+/// Returns the rows' ids, which are `step` apart.
 async fn insert<T>(
     connection: &mut MySqlConnection,
     columns: &str,
-    rows: &[T],
-    bind: impl Fn(Statement<'static>, &T) -> Result<Statement<'static>, StoreError>,
-) -> Result<u64, Failure> {
-    // The text depends on constants and on the number of rows alone.
-    let mut query = sqlx::query(AssertSqlSafe(insertion(columns, rows.len())));
-    for row in rows {
-        query = bind(query, row)?;
+    (rows, step): (&[T], u64),
+    bytes: impl Fn(&T) -> usize,
+    bind: impl Fn(Statement, &T) -> Result<Statement, StoreError>,
+) -> Result<Vec<u64>, Failure> {
+    let mut ids = Vec::with_capacity(rows.len());
+    for piece in pieces(rows, bytes) {
+        // The text depends on constants and on the number of rows alone.
+        let mut query = sqlx::query(AssertSqlSafe(insertion(columns, piece.len())));
+        for row in piece {
+            query = bind(query, row)?;
+        }
+        let first = query.execute(&mut *connection).await?.last_insert_id();
+        ids.extend((0..).take(piece.len()).map(|n| first + n * step));
     }
-    Ok(query.execute(connection).await?.last_insert_id())
+    Ok(ids)
 }
 
 async fn insert_requests(
     connection: &mut MySqlConnection,
     requests: &[&NewRequest],
-) -> Result<u64, Failure> {
+    step: u64,
+) -> Result<Vec<u64>, Failure> {
     let columns = "idempotency_keys (scope, request_key, body_hash, lease_until, created_at)";
-    insert(connection, columns, requests, |query, new| {
-        Ok(query
-            .bind(new.key.scope.clone())
-            .bind(new.key.key.clone())
-            .bind(new.body_hash.clone())
-            .bind(to_datetime(new.lease_until))
-            .bind(to_datetime(new.now)))
-    })
+    let bytes = |new: &&NewRequest| new.key.scope.len() + new.key.key.len() + 100;
+    insert(
+        connection,
+        columns,
+        (requests, step),
+        bytes,
+        |query, new| {
+            Ok(query
+                .bind(new.key.scope.clone())
+                .bind(new.key.key.clone())
+                .bind(new.body_hash.clone())
+                .bind(to_datetime(new.lease_until))
+                .bind(to_datetime(new.now)))
+        },
+    )
     .await
 }
 
 async fn insert_payments(
     connection: &mut MySqlConnection,
-    inserts: &[Insert],
-) -> Result<u64, Failure> {
+    payments: &[&NewPayment],
+    step: u64,
+) -> Result<Vec<u64>, Failure> {
     let columns = "payment_records (payment_no, business_no, attempt, user_id, payment_channel, \
                    method, channel_order_no, amount, currency, subject, payer, request_hash, \
                    status, expires_at, next_question_at, created_at, updated_at)";
-    insert(connection, columns, inserts, |query, (new, _)| {
-        let now = to_datetime(new.now);
-        Ok(query
-            .bind(new.payment_no.clone())
-            .bind(new.order_id.clone())
-            .bind(1_u32)
-            .bind(new.user_id.clone())
-            .bind(new.method.channel().as_str())
-            .bind(new.method.as_str())
-            .bind(new.channel_order_no.clone())
-            .bind(new.amount.minor)
-            .bind(new.amount.currency.code())
-            .bind(new.subject.clone())
-            .bind(as_json(&new.payer)?)
-            .bind(new.request_hash.clone())
-            .bind(PaymentState::Submitting.as_str())
-            .bind(to_datetime(new.expires_at))
-            .bind(to_datetime(new.next_question_at))
-            .bind(now)
-            .bind(now))
-    })
+    let rows = payments
+        .iter()
+        .map(|new| Ok((*new, as_json(&new.payer)?)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let bytes = |(new, payer): &(&NewPayment, String)| {
+        new.order_id.len() + new.user_id.len() + new.subject.len() + payer.len() + 300
+    };
+    insert(
+        connection,
+        columns,
+        (&rows, step),
+        bytes,
+        |query, (new, payer)| {
+            let now = to_datetime(new.now);
+            Ok(query
+                .bind(new.payment_no.clone())
+                .bind(new.order_id.clone())
+                .bind(1_u32)
+                .bind(new.user_id.clone())
+                .bind(new.method.channel().as_str())
+                .bind(new.method.as_str())
+                .bind(new.channel_order_no.clone())
+                .bind(new.amount.minor)
+                .bind(new.amount.currency.code())
+                .bind(new.subject.clone())
+                .bind(payer.clone())
+                .bind(new.request_hash.clone())
+                .bind(PaymentState::Submitting.as_str())
+                .bind(to_datetime(new.expires_at))
+                .bind(to_datetime(new.next_question_at))
+                .bind(now)
+                .bind(now))
+        },
+    )
     .await
 }
 
-async fn insert_events<E: std::borrow::Borrow<NewEvent>>(
+async fn insert_answers(
     connection: &mut MySqlConnection,
-    events: &[E],
-) -> Result<u64, Failure> {
+    answers: &[&(u64, StoredAnswer)],
+) -> Result<(), Failure> {
+    let columns = "idempotency_answers (key_id, status, content_type, location, body)";
+    let bytes = |(_, answer): &&(u64, StoredAnswer)| answer.body.len() + 150;
+    insert(
+        connection,
+        columns,
+        (answers, 1),
+        bytes,
+        |query, (key, answer)| {
+            Ok(query
+                .bind(*key)
+                .bind(answer.status)
+                .bind(answer.content_type.clone())
+                .bind(answer.location.clone())
+                .bind(answer.body.clone()))
+        },
+    )
+    .await?;
+    Ok(())
+}
+
+async fn insert_events(
+    connection: &mut MySqlConnection,
+    events: &[NewEvent],
+) -> Result<(), Failure> {
     let columns = "payment_events (payment_no, at, source, observation, from_status, to_status, \
                    decision, transaction_id, refund_no, detail)";
-    insert(connection, columns, events, |query, event| {
-        let event = event.borrow();
+    let bytes = |event: &NewEvent| event.detail.len() + 200;
+    insert(connection, columns, (events, 1), bytes, |query, event| {
         Ok(query
             .bind(event.payment_no.clone())
             .bind(to_datetime(event.at))
@@ -236,87 +313,63 @@ async fn insert_events<E: std::borrow::Borrow<NewEvent>>(
             .bind(event.refund_no.clone())
             .bind(event.detail.clone()))
     })
-    .await
+    .await?;
+    Ok(())
 }
 
-/// The condition says that nothing has happened to the payment since it was recorded: no other
-/// evidence, no question, no refund.
-const CHANGE_PAYMENTS: &str = "UPDATE JSON_TABLE(?, '$[*]' COLUMNS (\
-     id BIGINT UNSIGNED PATH '$[0]', status VARCHAR(20) PATH '$[1]', action TEXT PATH '$[2]', \
-     next_question_at DATETIME(3) PATH '$[3]', updated_at DATETIME(3) PATH '$[4]')) AS step \
-     STRAIGHT_JOIN payment_records AS p FORCE INDEX (PRIMARY) ON p.id = step.id \
-     SET p.status = step.status, p.action = step.action, \
-     p.next_question_at = step.next_question_at, p.updated_at = step.updated_at \
-     WHERE p.status = 'SUBMITTING' AND p.action IS NULL AND p.transaction_id IS NULL \
-     AND p.question_count = 0 AND p.refund_count = 0";
-
-fn changed_row(payment: &PaymentRecord) -> Result<String, StoreError> {
-    let action = payment.action.as_ref().map(as_json).transpose()?;
-    let next = payment.next_question_at.map(text);
-    let updated = text(payment.updated_at);
-    let row = json!([payment.id, payment.status.as_str(), action, next, updated]);
-    Ok(row.to_string())
+/// An UPDATE of `rows` payments. Its condition says that nothing has happened to a payment since it
+/// was recorded: no other evidence, no question, no refund.
+fn changing(rows: usize) -> String {
+    let places = vec!["?"; rows].join(", ");
+    let of_its_own = format!("ELT(FIELD(id, {places}), {places})");
+    format!(
+        "UPDATE payment_records SET status = {of_its_own}, action = {of_its_own}, \
+         next_question_at = {of_its_own}, updated_at = {of_its_own} WHERE id IN ({places}) \
+         AND status = 'SUBMITTING' AND action IS NULL AND transaction_id IS NULL \
+         AND question_count = 0 AND refund_count = 0"
+    )
 }
 
-/// Answers go only where there is none.
-const STORE_ANSWERS: &str = "UPDATE JSON_TABLE(?, '$[*]' COLUMNS (\
-     scope VARCHAR(120) PATH '$[0]', request_key VARCHAR(255) PATH '$[1]', \
-     status SMALLINT UNSIGNED PATH '$[2]', content_type VARCHAR(64) PATH '$[3]', \
-     location VARCHAR(255) PATH '$[4]', body MEDIUMTEXT PATH '$[5]')) AS given \
-     STRAIGHT_JOIN idempotency_keys AS k FORCE INDEX (uk_key) ON k.scope = given.scope COLLATE utf8mb4_bin \
-     AND k.request_key = given.request_key COLLATE utf8mb4_bin \
-     SET k.status = given.status, k.content_type = given.content_type, \
-     k.location = given.location, k.body = given.body WHERE k.status IS NULL";
-
-fn answer_row(key: &RequestKey, answer: &StoredAnswer) -> String {
-    let StoredAnswer {
-        status,
-        content_type,
-        location,
-        body,
-    } = answer;
-    json!([key.scope, key.key, status, content_type, location, body]).to_string()
-}
-
-/// Runs a statement whose one parameter is a JSON list of rows, as often as the rows need; returns
-/// how many rows it found.
-async fn write_all(
+/// Returns how many of the payments were found as they had been recorded.
+async fn change_payments(
     connection: &mut MySqlConnection,
-    sql: &'static str,
-    rows: &[String],
+    payments: &[&PaymentRecord],
 ) -> Result<usize, Failure> {
-    let mut found: u64 = 0;
-    for list in json_lists(rows) {
-        let done = sqlx::query(sql)
-            .bind(list)
-            .execute(&mut *connection)
-            .await?;
-        found += done.rows_affected();
-    }
-    Ok(usize::try_from(found).unwrap_or(usize::MAX))
-}
-
-/// The rows as JSON lists of at most [`PACKET_BYTES_MAX`], as far as single rows allow.
-fn json_lists(rows: &[String]) -> Vec<String> {
-    let mut lists: Vec<String> = Vec::new();
-    for row in rows {
-        match lists.last_mut() {
-            Some(list) if list.len() + row.len() < PACKET_BYTES_MAX => {
-                list.push(',');
-                list.push_str(row);
+    let rows = payments
+        .iter()
+        .map(|payment| Ok((*payment, payment.action.as_ref().map(as_json).transpose()?)))
+        .collect::<Result<Vec<_>, StoreError>>()?;
+    let bytes = |(_, action): &(&PaymentRecord, Option<String>)| {
+        action.as_ref().map_or(0, String::len) + 150
+    };
+    let mut changed = 0;
+    for piece in pieces(&rows, bytes) {
+        let ids = |mut query: Statement| {
+            for (payment, _) in piece {
+                query = query.bind(payment.id);
             }
-            _ => lists.push(format!("[{row}")),
+            query
+        };
+        // The text depends on the number of rows alone.
+        let mut query = ids(sqlx::query(AssertSqlSafe(changing(piece.len()))));
+        for (payment, _) in piece {
+            query = query.bind(payment.status.as_str());
         }
+        query = ids(query);
+        for (_, action) in piece {
+            query = query.bind(action.clone());
+        }
+        query = ids(query);
+        for (payment, _) in piece {
+            query = query.bind(payment.next_question_at.map(to_datetime));
+        }
+        query = ids(query);
+        for (payment, _) in piece {
+            query = query.bind(to_datetime(payment.updated_at));
+        }
+        changed += ids(query).execute(&mut *connection).await?.rows_affected();
     }
-    for list in &mut lists {
-        list.push(']');
-    }
-    lists
-}
-
-/// A DATETIME as MySQL reads it.
-fn text(at: Timestamp) -> String {
-    at.strftime("%Y-%m-%d %H:%M:%S%.6f").to_string()
+    Ok(usize::try_from(changed).unwrap_or(usize::MAX))
 }
 
 #[cfg(test)]
@@ -324,15 +377,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn rows_go_in_powers_of_two() {
-        let sizes = |n: usize| -> Vec<usize> {
+    fn rows_go_in_powers_of_two_that_fit_a_statement() {
+        let sizes = |n: usize, bytes: usize| -> Vec<usize> {
             let rows = vec![(); n];
-            in_powers_of_two(&rows).map(<[()]>::len).collect()
+            pieces(&rows, |()| bytes).map(<[()]>::len).collect()
         };
-        assert_eq!(sizes(0), Vec::<usize>::new());
-        assert_eq!(sizes(1), [1]);
-        assert_eq!(sizes(23), [16, 4, 2, 1]);
-        assert_eq!(sizes(50), [16, 16, 16, 2]);
+        assert_eq!(sizes(0, 100), Vec::<usize>::new());
+        assert_eq!(sizes(1, 100), [1]);
+        assert_eq!(sizes(23, 100), [16, 4, 2, 1]);
+        assert_eq!(sizes(50, 100), [16, 16, 16, 2]);
+        assert_eq!(sizes(9, BYTES_MAX / 5), [4, 4, 1]);
+        assert_eq!(sizes(3, 2 * BYTES_MAX), [1, 1, 1]);
     }
 
     #[test]

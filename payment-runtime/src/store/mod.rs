@@ -36,6 +36,9 @@ pub use reconciliation::{
 
 pub use crate::ports::StoreError;
 
+/// A connection that was idle for longer is asked whether it is still alive before it is used.
+const TRUSTED_FOR: Duration = Duration::from_secs(1);
+
 /// How often a transaction that lost a deadlock is tried again.
 const DEADLOCK_RETRIES: u32 = 5;
 
@@ -90,6 +93,16 @@ impl Failure {
         let (_, key) = error.message().rsplit_once("for key '")?;
         let key = key.trim_end_matches('\'');
         Some(key.rsplit('.').next().unwrap_or(key))
+    }
+
+    /// Another row refers to the one that was to be deleted.
+    fn is_of_referenced_row(&self) -> bool {
+        self.mysql_number() == Some(1451)
+    }
+
+    /// The row that was referred to is no longer there.
+    fn is_of_missing_row(&self) -> bool {
+        self.mysql_number() == Some(1452)
     }
 
     fn mysql_number(&self) -> Option<u16> {
@@ -148,6 +161,17 @@ impl Store {
             .acquire_timeout(Duration::from_secs(5))
             .max_lifetime(Duration::from_mins(30))
             .idle_timeout(Duration::from_mins(1))
+            .test_before_acquire(false)
+            .before_acquire(|connection, met| {
+                Box::pin(async move {
+                    // What was in use a moment ago is still there, or its end shows by itself.
+                    if met.idle_for > TRUSTED_FOR {
+                        use sqlx::Connection as _;
+                        connection.ping().await?;
+                    }
+                    Ok(true)
+                })
+            })
             .after_connect(|connection, _| {
                 Box::pin(async move {
                     use sqlx::Executor as _;

@@ -9,6 +9,19 @@ use crate::records::{Begun, NewRequest, RequestKey, StoredAnswer, judge_repeat};
 
 pub(super) const KEY: &str = "uk_key";
 
+const REQUEST_FOR_UPDATE: &str = "SELECT k.id, k.body_hash, k.lease_until, a.status, a.content_type, a.location, a.body \
+     FROM idempotency_keys AS k LEFT JOIN idempotency_answers AS a ON a.key_id = k.id \
+     WHERE k.scope = ? AND k.request_key = ? FOR UPDATE";
+const ANSWER: &str = "SELECT a.status, a.content_type, a.location, a.body \
+     FROM idempotency_keys AS k JOIN idempotency_answers AS a ON a.key_id = k.id \
+     WHERE k.scope = ? AND k.request_key = ?";
+const STORE_ANSWER: &str = "INSERT INTO idempotency_answers (key_id, status, content_type, location, body) \
+     SELECT id, ?, ?, ?, ? FROM idempotency_keys WHERE scope = ? AND request_key = ?";
+/// Ids are given in the order of time, but for clocks that differ.
+const OLDEST: &str = "SELECT MAX(id) AS last FROM \
+     (SELECT id, created_at FROM idempotency_keys ORDER BY id LIMIT ?) AS oldest \
+     WHERE created_at < ?";
+
 impl Store {
     pub(super) async fn take_request(&self, new: &NewRequest) -> Result<Begun, StoreError> {
         Ok(retried(|| self.try_take(new)).await?)
@@ -16,18 +29,16 @@ impl Store {
 
     async fn try_take(&self, new: &NewRequest) -> Result<Begun, Failure> {
         match insert_request(&mut *self.pool.acquire().await?, new).await {
-            Ok(()) => return Ok(Begun::Mine),
+            Ok(_) => return Ok(Begun::Mine),
             Err(failure) if failure.duplicate_of() == Some(KEY) => {}
             Err(failure) => return Err(failure),
         }
         let mut tx = self.begin().await?;
-        let row = sqlx::query(
-            "SELECT * FROM idempotency_keys WHERE scope = ? AND request_key = ? FOR UPDATE",
-        )
-        .bind(&new.key.scope)
-        .bind(&new.key.key)
-        .fetch_optional(&mut *tx)
-        .await?;
+        let row = sqlx::query(REQUEST_FOR_UPDATE)
+            .bind(&new.key.scope)
+            .bind(&new.key.key)
+            .fetch_optional(&mut *tx)
+            .await?;
         let Some(row) = row else {
             // It was purged between the two statements: its time was over.
             insert_request(&mut tx, new).await?;
@@ -57,14 +68,14 @@ impl Store {
         Ok(store_answer(&mut connection, key, answer).await?)
     }
 
+    /// Ends a lease. Where there is an answer, nobody looks at it any more.
     pub(super) async fn return_request(
         &self,
         key: &RequestKey,
         now: Timestamp,
     ) -> Result<(), StoreError> {
         sqlx::query(
-            "UPDATE idempotency_keys SET lease_until = ? \
-             WHERE scope = ? AND request_key = ? AND status IS NULL",
+            "UPDATE idempotency_keys SET lease_until = ? WHERE scope = ? AND request_key = ?",
         )
         .bind(to_datetime(now))
         .bind(&key.scope)
@@ -74,16 +85,19 @@ impl Store {
         Ok(())
     }
 
+    /// Forgets a key that has no answer.
     pub(super) async fn forget_request(&self, key: &RequestKey) -> Result<(), StoreError> {
-        sqlx::query(
-            "DELETE FROM idempotency_keys \
-             WHERE scope = ? AND request_key = ? AND status IS NULL",
-        )
-        .bind(&key.scope)
-        .bind(&key.key)
-        .execute(&self.pool)
-        .await?;
-        Ok(())
+        let forgotten =
+            sqlx::query("DELETE FROM idempotency_keys WHERE scope = ? AND request_key = ?")
+                .bind(&key.scope)
+                .bind(&key.key)
+                .execute(&self.pool)
+                .await
+                .map_err(Failure::from);
+        match forgotten {
+            Err(failure) if !failure.is_of_referenced_row() => Err(failure.into()),
+            _ => Ok(()),
+        }
     }
 
     pub(super) async fn delete_requests(
@@ -91,20 +105,43 @@ impl Store {
         before: Timestamp,
         limit: u32,
     ) -> Result<u64, StoreError> {
-        let done = sqlx::query("DELETE FROM idempotency_keys WHERE created_at < ? LIMIT ?")
-            .bind(to_datetime(before))
+        Ok(retried(|| self.try_delete(before, limit)).await?)
+    }
+
+    async fn try_delete(&self, before: Timestamp, limit: u32) -> Result<u64, Failure> {
+        let oldest = sqlx::query(OLDEST)
             .bind(limit)
-            .execute(&self.pool)
+            .bind(to_datetime(before))
+            .fetch_one(&self.pool)
             .await?;
+        let Some(last) = oldest.try_get::<Option<u64>, _>("last")? else {
+            return Ok(0);
+        };
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "DELETE a FROM idempotency_answers AS a JOIN idempotency_keys AS k ON k.id = a.key_id \
+             WHERE k.id <= ? AND k.created_at < ?",
+        )
+        .bind(last)
+        .bind(to_datetime(before))
+        .execute(&mut *tx)
+        .await?;
+        let done = sqlx::query("DELETE FROM idempotency_keys WHERE id <= ? AND created_at < ?")
+            .bind(last)
+            .bind(to_datetime(before))
+            .execute(&mut *tx)
+            .await?;
+        tx.commit().await?;
         Ok(done.rows_affected())
     }
 }
 
+/// Returns the key's id.
 pub(super) async fn insert_request(
     connection: &mut MySqlConnection,
     new: &NewRequest,
-) -> Result<(), Failure> {
-    sqlx::query(
+) -> Result<u64, Failure> {
+    let done = sqlx::query(
         "INSERT INTO idempotency_keys (scope, request_key, body_hash, lease_until, created_at) \
          VALUES (?, ?, ?, ?, ?)",
     )
@@ -115,7 +152,7 @@ pub(super) async fn insert_request(
     .bind(to_datetime(new.now))
     .execute(connection)
     .await?;
-    Ok(())
+    Ok(done.last_insert_id())
 }
 
 /// The first answer stays, and is returned: a slow process that was taken over must send what the
@@ -125,22 +162,24 @@ pub(super) async fn store_answer(
     key: &RequestKey,
     ours: &StoredAnswer,
 ) -> Result<StoredAnswer, Failure> {
-    let stored = sqlx::query(
-        "UPDATE idempotency_keys SET status = ?, content_type = ?, location = ?, body = ? \
-         WHERE scope = ? AND request_key = ? AND status IS NULL",
-    )
-    .bind(ours.status)
-    .bind(&ours.content_type)
-    .bind(&ours.location)
-    .bind(&ours.body)
-    .bind(&key.scope)
-    .bind(&key.key)
-    .execute(&mut *connection)
-    .await?;
-    if stored.rows_affected() > 0 {
-        return Ok(ours.clone());
+    let stored = sqlx::query(STORE_ANSWER)
+        .bind(ours.status)
+        .bind(&ours.content_type)
+        .bind(&ours.location)
+        .bind(&ours.body)
+        .bind(&key.scope)
+        .bind(&key.key)
+        .execute(&mut *connection)
+        .await
+        .map_err(Failure::from);
+    match stored {
+        Ok(done) if done.rows_affected() > 0 => return Ok(ours.clone()),
+        // There is an answer, or the key has just been forgotten.
+        Ok(_) => {}
+        Err(failure) if failure.duplicate_of().is_some() || failure.is_of_missing_row() => {}
+        Err(failure) => return Err(failure),
     }
-    let row = sqlx::query("SELECT * FROM idempotency_keys WHERE scope = ? AND request_key = ?")
+    let row = sqlx::query(ANSWER)
         .bind(&key.scope)
         .bind(&key.key)
         .fetch_optional(connection)

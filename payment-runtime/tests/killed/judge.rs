@@ -174,7 +174,7 @@ impl Case {
                 .await
                 .unwrap();
         let (unfinished_keys,) =
-            sqlx::query_as("SELECT COUNT(*) FROM idempotency_keys WHERE status IS NULL")
+            sqlx::query_as("SELECT COUNT(*) FROM idempotency_keys WHERE id NOT IN (SELECT key_id FROM idempotency_answers)")
                 .fetch_one(&mut *database)
                 .await
                 .unwrap();

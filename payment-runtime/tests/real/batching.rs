@@ -15,6 +15,10 @@ fn parsed(body: &str) -> Value {
     serde_json::from_str(body).unwrap()
 }
 
+fn moment(value: &Value) -> jiff::Timestamp {
+    value.as_str().unwrap().parse().unwrap()
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn orders_recorded_together_are_each_their_own() {
     let system = batching().await;
@@ -33,7 +37,15 @@ async fn orders_recorded_together_are_each_their_own() {
         ids.insert(payment["paymentId"].to_string());
         let id = payment["paymentId"].as_str().unwrap();
         let stored = system.payment(id).await;
+        assert_eq!(stored["status"], payment["status"]);
         assert_eq!(stored["action"], payment["action"]);
+        for field in ["expiresAt", "updatedAt"] {
+            let rounding = moment(&stored[field]).duration_since(moment(&payment[field]));
+            assert!(
+                rounding.abs() <= jiff::SignedDuration::from_millis(1),
+                "{stored} {payment}"
+            );
+        }
         let (_, events) = system.get(&format!("/{id}/events")).await;
         assert_eq!(events["data"].as_array().unwrap().len(), 2, "{events}");
     }

@@ -33,9 +33,41 @@ async fn a_key_gets_its_first_answer_byte_for_byte() {
     system.stop().await;
 }
 
+/// The schema as the version before left it, with what has been answered since.
+const AS_BEFORE: &str = "ALTER TABLE idempotency_keys \
+     ADD COLUMN status SMALLINT UNSIGNED NULL, ADD COLUMN content_type VARCHAR(64) NULL, \
+     ADD COLUMN location VARCHAR(255) NULL, ADD COLUMN body MEDIUMTEXT NULL, \
+     ADD KEY idx_created_at (created_at); \
+     UPDATE idempotency_keys AS k JOIN idempotency_answers AS a ON a.key_id = k.id \
+     SET k.status = a.status, k.content_type = a.content_type, k.location = a.location, \
+     k.body = a.body; \
+     DROP TABLE idempotency_answers";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_the_version_before_are_still_given() {
+    let system = System::start(CacheAt::Real).await;
+    let order = order("wechat");
+    let first = system.post_to("", Some("key"), &order).await;
+    assert_eq!(first.0, 201, "{first:?}");
+    system.execute(AS_BEFORE).await;
+    system
+        .execute(include_str!("../../migrations/0006_answers.sql"))
+        .await;
+    let again = system.post_to("", Some("key"), &order).await;
+    assert_eq!(again, (first.0, first.1, true));
+    system.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn many_requests_with_one_key_are_one_request() {
-    let system = System::start(CacheAt::Down).await;
+    for batching in [true, false] {
+        let with = |config: &mut contract::RuntimeConfig| config.payment.batching = batching;
+        let system = System::start_with(CacheAt::Down, with).await;
+        one_request_of_many(system).await;
+    }
+}
+
+async fn one_request_of_many(system: System) {
     let order = order("alipay");
     let answers = join_all((0..30).map(|_| system.post_to("", Some("key"), &order))).await;
     let done: std::collections::BTreeSet<&String> = answers
@@ -58,8 +90,9 @@ async fn a_key_left_behind_by_a_dead_process_is_taken_over() {
     let system = System::start(CacheAt::Real).await;
     let order = order("wechat");
     let first = system.post_to("", Some("key"), &order).await;
+    system.execute("DELETE FROM idempotency_answers").await;
     system
-        .execute("UPDATE idempotency_keys SET status = NULL, body = NULL, lease_until = NOW(3) + INTERVAL 1 MINUTE")
+        .execute("UPDATE idempotency_keys SET lease_until = NOW(3) + INTERVAL 1 MINUTE")
         .await;
     let (status, body, _) = system.post_to("", Some("key"), &order).await;
     assert_eq!(status, 409, "{body}");

@@ -408,12 +408,13 @@ impl System {
         self.execute(sql).await;
     }
 
-    /// Again, where the runtime's own work won a deadlock against it.
+    /// Executes statements without parameters; again, where the runtime's own work won a deadlock
+    /// against them.
     pub(crate) async fn execute(&self, sql: &'static str) {
         const TRIES: u32 = 5;
         let mut connection = connect(self).await;
         for tries_left in (0..TRIES).rev() {
-            match sqlx::query(sql).execute(&mut connection).await {
+            match sqlx::raw_sql(sql).execute(&mut connection).await {
                 Ok(_) => return,
                 Err(sqlx::Error::Database(error))
                     if error.code().as_deref() == Some("40001") && tries_left > 0 => {}

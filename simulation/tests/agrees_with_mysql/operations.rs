@@ -40,9 +40,12 @@ async fn insert(pair: &mut Pair) -> Compared {
         None
     };
     let model = pair.model.insert(&new, request.as_ref());
-    let real = pair.real.insert(&new, request.as_ref()).await.unwrap();
+    let records = pair.either_way();
+    let real = records.insert(&new, request.as_ref()).await.unwrap();
     if let Inserted::New(payment) = &model {
-        pair.payment_nos.push(payment.payment_no.clone());
+        let number = payment.payment_no.clone();
+        pair.latest = Some((number.clone(), request.as_ref().map(|r| r.key.clone())));
+        pair.payment_nos.push(number);
     }
     let plain = |inserted| match inserted {
         Inserted::New(payment) => Inserted::New(plain_payment(payment)),
@@ -79,7 +82,9 @@ async fn insert_attempt(pair: &mut Pair) -> Compared {
 }
 
 async fn apply(pair: &mut Pair) -> Compared {
-    let number = pair.known_payment();
+    let latest = pair.latest.take();
+    let at_once = latest.is_some();
+    let (number, key) = latest.unwrap_or_else(|| (pair.known_payment(), None));
     let now = pair.now();
     let amount = pair
         .model
@@ -98,7 +103,11 @@ async fn apply(pair: &mut Pair) -> Compared {
     ];
     let change = Change {
         evidence: Evidence {
-            source: *pair.chance.pick(&Source::ALL),
+            source: if at_once && pair.chance.percent(70) {
+                Source::SyncAnswer
+            } else {
+                *pair.chance.pick(&Source::ALL)
+            },
             observation: *pair.chance.pick(&observations),
         },
         facts: Facts {
@@ -112,7 +121,7 @@ async fn apply(pair: &mut Pair) -> Compared {
         next_question_at: pair.soon(now),
         now,
     };
-    let key = pair.key();
+    let key = key.unwrap_or_else(|| pair.key());
     let answer = |payment: &PaymentRecord| StoredAnswer {
         status: 201,
         content_type: "application/json".to_owned(),
@@ -124,7 +133,8 @@ async fn apply(pair: &mut Pair) -> Compared {
         answer: &answer,
     });
     let model = fate(pair.model.apply(&number, &change, finish.as_ref()));
-    let real = fate(pair.real.apply(&number, &change, finish.as_ref()).await);
+    let records = pair.either_way();
+    let real = fate(records.apply(&number, &change, finish.as_ref()).await);
     let plain = |applied: Option<Applied>| {
         applied.map(|applied| Applied {
             payment: plain_payment(applied.payment),

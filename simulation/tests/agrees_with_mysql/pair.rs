@@ -7,7 +7,8 @@ use std::time::Duration;
 use channels::Payer;
 use jiff::Timestamp;
 use payment_core::{Currency, Money, PayMethod};
-use payment_runtime::ports::Records as _;
+use payment_runtime::batch::Batched;
+use payment_runtime::ports::Records;
 use payment_runtime::records::{
     Entry, Event, NewEntry, NewPayment, NewRequest, OpenCounts, PaymentRecord, RefundRecord,
     RequestKey, after,
@@ -21,6 +22,10 @@ use simulation::world::BEGINNING;
 pub(crate) struct Pair {
     pub(crate) model: Database,
     pub(crate) real: Store,
+    /// The same database, written to as for many requests at once.
+    batched: Batched,
+    /// The payment recorded last, and the key of its request: an answer may come at once.
+    pub(crate) latest: Option<(String, Option<RequestKey>)>,
     pub(crate) chance: Chance,
     clock_ms: u64,
     numbers: u64,
@@ -49,6 +54,8 @@ impl Pair {
     pub(crate) fn new(real: Store, chance: Chance) -> Self {
         Self {
             model: Database::default(),
+            batched: Batched::new(real.clone()),
+            latest: None,
             real,
             chance,
             clock_ms: 0,
@@ -56,6 +63,15 @@ impl Pair {
             payment_nos: Vec::new(),
             refund_nos: Vec::new(),
             kept: Vec::new(),
+        }
+    }
+
+    /// The real database, by either of the ways that lead to it.
+    pub(crate) fn either_way(&mut self) -> &dyn Records {
+        if self.chance.percent(60) {
+            &self.batched
+        } else {
+            &self.real
         }
     }
 

@@ -61,6 +61,8 @@ pub mod value;
 pub use config::AtConfig;
 pub use ddl::UNDO_LOG_DDL;
 pub use error::Error;
+/// Time zones of [`AtConfig::zone`].
+pub use jiff::tz::TimeZone;
 pub use lock_key::{resource_id, resource_id_of_url};
 pub use metrics::AtMetrics;
 pub use phase_one::{AtTransaction, Executed, Scope};

@@ -6,6 +6,7 @@ mod cancelled;
 mod commits;
 mod coordinator;
 mod everything;
+mod images;
 mod locks;
 #[path = "../support/mysql.rs"]
 mod mysql;

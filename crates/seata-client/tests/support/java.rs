@@ -6,6 +6,7 @@
 use std::io::{BufRead as _, BufReader, Write as _};
 use std::path::Path;
 use std::process::{ChildStdin, Stdio};
+use std::sync::atomic::{AtomicU32, Ordering};
 
 use serde_json::{Value, json};
 use tokio::sync::mpsc;
@@ -65,14 +66,19 @@ pub(crate) struct Java {
 }
 
 impl Java {
-    /// Starts a client, and connects it to a coordinator and a database.
+    /// Starts a client, and connects it to a coordinator and a database. Each is an application of
+    /// its own: of two with one name and one address the coordinator believes that both have the
+    /// databases of either, and sends them each other's branches.
     pub(crate) async fn start(
         generation: Generation,
         tc: &Tc,
         mysql: &Mysql,
         database: &str,
     ) -> Self {
-        let step = json!({"tc": tc.address(), "url": url(mysql, database)});
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let application = format!("java-{}", NEXT.fetch_add(1, Ordering::Relaxed));
+        let url = url(mysql, database);
+        let step = json!({"tc": tc.address(), "url": url, "application": application});
         Self::start_with(generation, step).await
     }
 

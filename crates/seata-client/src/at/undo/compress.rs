@@ -1,9 +1,9 @@
 //! Compression of undo logs. Written is GZIP or nothing; read is what Java's clients write, as far
 //! as a kept library reads it.
 
-use std::io::{Cursor, Error, ErrorKind, Read, Write};
+use std::io::{Error, ErrorKind, Read, Write};
 
-use flate2::read::{GzDecoder, ZlibDecoder};
+use flate2::read::{DeflateDecoder, GzDecoder, ZlibDecoder};
 use flate2::write::GzEncoder;
 
 use super::{Compression, UndoError};
@@ -47,10 +47,25 @@ fn all(reader: impl Read) -> std::io::Result<Vec<u8>> {
     Ok(out)
 }
 
+/// Java's clients leave the archive without its directory, so the first entry is read as it comes.
 fn zip(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
-    let mut archive = zip::ZipArchive::new(Cursor::new(bytes)).map_err(Error::other)?;
-    let entry = archive.by_index(0).map_err(Error::other)?;
-    all(entry)
+    const HEAD: usize = 30;
+    const DEFLATED: u16 = 8;
+    let broken = |what| Error::new(ErrorKind::InvalidData, what);
+    let (head, rest) = bytes
+        .split_at_checked(HEAD)
+        .filter(|(head, _)| head.starts_with(b"PK\x03\x04"))
+        .ok_or_else(|| broken("it is not a ZIP archive"))?;
+    let number = |at: usize| -> u16 {
+        let two = head.get(at..at + 2).and_then(|two| two.try_into().ok());
+        u16::from_le_bytes(two.unwrap_or_default())
+    };
+    if number(8) != DEFLATED {
+        return Err(broken("its entry is not deflated"));
+    }
+    let names = usize::from(number(26)) + usize::from(number(28));
+    let entry = rest.get(names..).ok_or_else(|| broken("it is cut off"))?;
+    all(DeflateDecoder::new(entry))
 }
 
 fn zstd(bytes: &[u8]) -> std::io::Result<Vec<u8>> {
@@ -100,6 +115,8 @@ fn lz4(mut bytes: &[u8]) -> std::io::Result<Vec<u8>> {
 
 #[cfg(test)]
 mod tests {
+    use std::io::Cursor;
+
     use super::*;
 
     fn check(kind: Compression, packed: Vec<u8>, text: &[u8]) {

@@ -156,7 +156,9 @@ pub(crate) fn to_undo(value: &Value, kind: &Kind, zone: &TimeZone) -> UndoValue 
 
 /// A floating point number as JSON, with as many digits as it needs to be read back.
 fn float_text(n: &impl Serialize) -> String {
-    serde_json::to_string(n).unwrap_or_default()
+    serde_json::to_string(n)
+        .unwrap_or_default()
+        .replace('e', "E")
 }
 
 fn bit_bytes(n: u64, bits: u32) -> Vec<u8> {
