@@ -11,6 +11,7 @@
 pub(crate) mod bank;
 pub(crate) mod database;
 pub(crate) mod java;
+mod mariadb;
 pub(crate) mod process;
 pub(crate) mod proxy;
 pub(crate) mod rerun;

@@ -61,7 +61,7 @@ impl Rerun {
     }
 
     /// Ends it as `kill -9` does.
-    pub(crate) fn kill(mut self) {
+    pub(crate) fn kill(&mut self) {
         self.process.kill();
     }
 }
