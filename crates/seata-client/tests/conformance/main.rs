@@ -8,12 +8,16 @@
 mod crashes;
 mod dirty;
 mod ends;
+mod everything;
+mod example;
 mod hold;
 mod late;
 mod locks;
 mod networks;
 mod restarts;
 mod services;
+#[path = "../at/statements.rs"]
+mod statements;
 #[path = "../support/mod.rs"]
 mod support;
 

@@ -5,6 +5,5 @@
 
 mod golden;
 mod java;
-mod mixed;
 #[path = "../support/mod.rs"]
 mod support;
