@@ -60,6 +60,15 @@ impl Rerun {
         said.expect("the other process says nothing")
     }
 
+    /// It stands still where it is.
+    pub(crate) fn freeze(&self) {
+        self.process.signal("-STOP");
+    }
+
+    pub(crate) fn thaw(&self) {
+        self.process.signal("-CONT");
+    }
+
     /// Ends it as `kill -9` does.
     pub(crate) fn kill(&mut self) {
         self.process.kill();

@@ -1,7 +1,7 @@
 //! Transfers between a thousand accounts in two databases, by several client processes, some rolled
-//! back at random, while clients and the coordinator are killed. Afterwards every transfer is there
-//! in full or not at all, as its client was told, and nothing is left: no undo row, no lock, no
-//! session.
+//! back at random, while clients and the coordinator are killed or stand still. Afterwards every
+//! transfer is there in full or not at all, as its client was told, and nothing is left: no undo
+//! row, no lock, no session.
 //!
 //! Half a minute by itself; `make transfers MINUTES=30` runs it for longer. In the environment:
 //! `TRANSFERS_MINUTES`; `TRANSFERS_SEED`, for the same plans again (not the same races);

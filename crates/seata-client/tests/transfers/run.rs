@@ -61,17 +61,30 @@ impl Run {
         tokio::join!(join_all(clients), self.coordinators(tc), self.progress());
     }
 
-    /// One client process after the other.
+    async fn hear(&self, client: &mut Rerun, until: Instant) {
+        while let Ok(said) = timeout_at(until.into(), client.says()).await {
+            let said = said.expect("a client ended by itself; why stands above");
+            self.tally.lock().unwrap().add(&said);
+        }
+    }
+
+    /// One client process after the other. Some stand still for longer than their transactions may
+    /// take, and go on then.
     async fn clients(&self, town: &Town, tc: &str, who: u64) {
         let mut random = self.random(who);
         while !self.is_over() {
             let generation = self.generations.fetch_add(1, Ordering::Relaxed);
             let task = orders(town, tc, generation, random.random());
             let mut client = Rerun::start("client::the_other_process", &task);
-            let killed_at = self.after(&mut random, 1000..8000);
-            while let Ok(said) = timeout_at(killed_at.into(), client.says()).await {
-                let said = said.expect("a client ended by itself; why stands above");
-                self.tally.lock().unwrap().add(&said);
+            self.hear(&mut client, self.after(&mut random, 1000..8000))
+                .await;
+            while !self.is_over() && random.random_range(0..3) == 0 {
+                client.freeze();
+                sleep_until(self.after(&mut random, 500..9000).into()).await;
+                client.thaw();
+                self.tally.lock().unwrap().clients_frozen += 1;
+                self.hear(&mut client, self.after(&mut random, 1000..4000))
+                    .await;
             }
             client.kill();
             // What it had said before.
@@ -83,13 +96,22 @@ impl Run {
         }
     }
 
-    /// One life of the coordinator after the other.
+    /// One life of the coordinator after the other, with pauses in which it stands still.
     async fn coordinators(&self, tc: &mut Tc) {
         let mut random = self.random(CLIENTS + 1);
         loop {
             sleep_until(self.after(&mut random, 5000..20_000).into()).await;
             if self.is_over() {
                 return;
+            }
+            // Also the shortest run has one that is killed.
+            let killed_before = self.tally().coordinators_killed > 0;
+            if killed_before && random.random_range(0..3) == 0 {
+                tc.freeze();
+                sleep_until(self.after(&mut random, 500..5000).into()).await;
+                tc.thaw();
+                self.tally.lock().unwrap().coordinators_frozen += 1;
+                continue;
             }
             tc.kill();
             sleep_until(self.after(&mut random, 0..2000).into()).await;

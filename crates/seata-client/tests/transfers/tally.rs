@@ -42,7 +42,9 @@ pub(crate) struct Tally {
     not_begun: usize,
     unknown: usize,
     pub(crate) clients_killed: usize,
+    pub(crate) clients_frozen: usize,
     pub(crate) coordinators_killed: usize,
+    pub(crate) coordinators_frozen: usize,
 }
 
 impl Tally {
@@ -69,13 +71,15 @@ impl fmt::Display for Tally {
         write!(
             f,
             "{} committed, {} not committed, {} unknown to their clients, {} not begun; \
-             clients killed {} times, coordinators {} times",
+             clients killed {} times, frozen {} times; coordinators killed {} times, frozen {} times",
             self.committed.len(),
             self.not_committed.len(),
             self.unknown,
             self.not_begun,
             self.clients_killed,
-            self.coordinators_killed
+            self.clients_frozen,
+            self.coordinators_killed,
+            self.coordinators_frozen
         )
     }
 }
