@@ -13,7 +13,7 @@ use crate::hold::{Hold, all, hold, holds};
 use crate::support::bank::{PAY, SOON, Service};
 use crate::support::process::until;
 use crate::support::tc::Version;
-use crate::{Failure, service};
+use crate::{Failure, both, service};
 
 /// Two banks, and an action beside the second.
 struct Town {
@@ -55,7 +55,7 @@ impl Town {
 
 #[tokio::test]
 async fn three_branches_are_committed_together() {
-    for version in Version::ALL {
+    both(async |version| {
         let town = Town::new(version).await;
         let body = async |context: TxContext| town.transfer(&context.xid.unwrap()).await;
         let options = TxOptions::new("transfer");
@@ -70,12 +70,13 @@ async fn three_branches_are_committed_together() {
         .await;
         assert_eq!(kept, [("transfer".to_owned(), true)]);
         town.settled().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn three_branches_are_rolled_back_together() {
-    for version in Version::ALL {
+    both(async |version| {
         let town = Town::new(version).await;
         let body = async |context: TxContext| {
             town.transfer(&context.xid.unwrap()).await?;
@@ -90,12 +91,13 @@ async fn three_branches_are_rolled_back_together() {
         assert_eq!(rollback, Some(Ok(GlobalStatus::Rollbacked)));
         town.is_untouched().await;
         town.settled().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn after_a_time_out_everything_is_undone_and_nothing_can_be_added() {
-    for version in Version::ALL {
+    both(async |version| {
         let town = Town::new(version).await;
         let body = async |context: TxContext| {
             let xid = context.xid.unwrap();
@@ -114,7 +116,8 @@ async fn after_a_time_out_everything_is_undone_and_nothing_can_be_added() {
         assert!(told, "{ended:?}");
         town.is_untouched().await;
         town.settled().await;
-    }
+    })
+    .await;
 }
 
 /// The rows of one transaction that was begun at 1 after another.
@@ -163,7 +166,7 @@ async fn known_fault_of_coordinator_2_0_0_two_branches_on_one_row_are_not_undone
 
 #[tokio::test]
 async fn two_updates_of_one_row_in_one_branch_are_undone_by_both_coordinators() {
-    for version in Version::ALL {
+    both(async |version| {
         let service = service(version).await;
         let xid = service.client.begin("once", SOON).await.unwrap();
         let mut local = service.at.begin(&xid).await.unwrap();
@@ -174,12 +177,13 @@ async fn two_updates_of_one_row_in_one_branch_are_undone_by_both_coordinators() 
         assert_eq!(ended, Ok(GlobalStatus::Rollbacked));
         assert_eq!(service.bank.balances().await, [100, 100, 100]);
         service.settled().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn second_phases_that_are_asked_for_again_change_nothing_more() {
-    for version in Version::ALL {
+    both(async |version| {
         let service = service(version).await;
         let resource = service.at.resource();
         for commits in [true, false] {
@@ -208,5 +212,6 @@ async fn second_phases_that_are_asked_for_again_change_nothing_more() {
             assert_eq!(service.bank.balances().await, after);
             service.settled().await;
         }
-    }
+    })
+    .await;
 }

@@ -8,10 +8,9 @@ use seata_client::branch::{Coordinator, CoordinatorError, NewBranch};
 use seata_client::codec::GlobalStatus;
 use seata_client::connection::Client;
 
-use crate::service;
 use crate::support::bank::{PAY, SOON, at_config};
 use crate::support::database::pool;
-use crate::support::tc::Version;
+use crate::{both, service};
 
 /// Rolls the transaction back between a branch's registration and its local commit, as a time-out
 /// may.
@@ -42,7 +41,7 @@ impl Coordinator for TooLate {
 
 #[tokio::test]
 async fn a_branch_that_commits_after_its_rollback_leaves_nothing() {
-    for version in Version::ALL {
+    both(async |version| {
         let service = service(version).await;
         let late = AtPool::new(
             pool(service.bank.port, &service.bank.database, 2),
@@ -57,5 +56,6 @@ async fn a_branch_that_commits_after_its_rollback_leaves_nothing() {
         assert_eq!(service.bank.balances().await, [100, 100, 100]);
         service.ended(&xid).await;
         service.settled().await;
-    }
+    })
+    .await;
 }

@@ -9,8 +9,7 @@ use sqlx::Row as _;
 
 use crate::support::bank::{Bank, Gate, PAY, SOON, Service, at_config, config};
 use crate::support::process::until;
-use crate::support::tc::Version;
-use crate::{coordinator, mysql, service};
+use crate::{both, coordinator, mysql, service};
 
 const READ: &str = "SELECT balance FROM account WHERE id = 1 FOR UPDATE";
 
@@ -33,7 +32,7 @@ async fn rows_of_a_transaction_are_nobody_elses_until_it_ends() {
         lock_deadline: Duration::from_millis(200),
         ..at_config()
     };
-    for version in Version::ALL {
+    both(async |version| {
         let address = coordinator(version).await.address();
         let bank = Bank::new(mysql().await).await;
         let holder = Service::start(&address, &bank).await;
@@ -62,12 +61,13 @@ async fn rows_of_a_transaction_are_nobody_elses_until_it_ends() {
         assert_eq!(ended, Ok(GlobalStatus::Rollbacked));
         assert_eq!(bank.balances().await, [90, 100, 100]);
         holder.settled().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn whoever_waits_gets_the_row_when_its_holder_commits_or_rolls_back() {
-    for version in Version::ALL {
+    both(async |version| {
         let service = service(version).await;
         for (commits, left) in [(true, 90), (false, 90)] {
             let (first, second) = (begin(&service).await, begin(&service).await);
@@ -92,14 +92,15 @@ async fn whoever_waits_gets_the_row_when_its_holder_commits_or_rolls_back() {
             assert_eq!(service.bank.balances().await, [left, 100, 100]);
             service.settled().await;
         }
-    }
+    })
+    .await;
 }
 
 /// To hold rows and wait for one that rolls back would be in its way. The code that says so is
 /// another in each version.
 #[tokio::test]
 async fn whoever_waits_for_one_that_rolls_back_gives_way_at_once() {
-    for version in Version::ALL {
+    both(async |version| {
         let address = coordinator(version).await.address();
         let bank = Bank::new(mysql().await).await;
         let holder = Service::unregistered(config(&address, &bank), at_config(), &bank).await;
@@ -131,12 +132,13 @@ async fn whoever_waits_for_one_that_rolls_back_gives_way_at_once() {
         other.client.rollback(&second).await.unwrap();
         assert_eq!(bank.balances().await, [100, 100, 100]);
         holder.settled().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn transfers_that_get_in_each_others_way_lose_nothing() {
-    for version in Version::ALL {
+    both(async |version| {
         let service = service(version).await;
         let transfer = async |n: i64| {
             let xid = begin(&service).await;
@@ -157,5 +159,6 @@ async fn transfers_that_get_in_each_others_way_lose_nothing() {
         service.settled().await;
         let left: Vec<Branch> = service.bank.branches("").await;
         assert_eq!(left, []);
-    }
+    })
+    .await;
 }

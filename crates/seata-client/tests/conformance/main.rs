@@ -55,3 +55,8 @@ async fn service(version: Version) -> Service {
     let address = coordinator(version).await.address();
     Service::start(&address, &Bank::new(mysql().await).await).await
 }
+
+/// The same with each coordinator, at the same time.
+async fn both(test: impl AsyncFn(Version)) {
+    futures::future::join_all(Version::ALL.map(|version| test(version))).await;
+}

@@ -8,7 +8,7 @@ use seata_client::tm::{GlobalError, TxContext, TxOptions};
 use crate::support::bank::{Bank, Gate, SOON, Service, at_config, config};
 use crate::support::proxy::{Network, Proxy};
 use crate::support::tc::Version;
-use crate::{Failure, coordinator, mysql};
+use crate::{Failure, both, coordinator, mysql};
 
 /// A service whose way to the coordinator is in the test's hands.
 async fn behind(proxy: &Proxy) -> Service {
@@ -27,7 +27,7 @@ async fn proxy(version: Version) -> Proxy {
 
 #[tokio::test]
 async fn a_network_cut_between_the_phases_commits_nothing() {
-    for version in Version::ALL {
+    both(async |version| {
         let proxy = proxy(version).await;
         let service = behind(&proxy).await;
         let body = async |context: TxContext| {
@@ -50,7 +50,8 @@ async fn a_network_cut_between_the_phases_commits_nothing() {
         service.ended(&xid).await;
         assert_eq!(service.bank.balances().await, [100, 100, 100]);
         service.settled().await;
-    }
+    })
+    .await;
 }
 
 /// What became of it in the end: everything or nothing.
@@ -66,7 +67,7 @@ async fn one_outcome(service: &Service, xid: &Xid) {
 
 #[tokio::test]
 async fn a_network_that_stands_still_during_the_commit_leaves_it_open_and_one_outcome() {
-    for version in Version::ALL {
+    both(async |version| {
         let proxy = proxy(version).await;
         let service = behind(&proxy).await;
         let body = async |context: TxContext| {
@@ -84,13 +85,14 @@ async fn a_network_that_stands_still_during_the_commit_leaves_it_open_and_one_ou
         proxy.set(Network::Open);
         service.client.ready(SOON).await.unwrap();
         one_outcome(&service, &xid).await;
-    }
+    })
+    .await;
 }
 
 /// The branch is undone, the answer is lost, and so it is asked for again.
 #[tokio::test]
 async fn a_second_phase_whose_answer_is_lost_is_done_once() {
-    for version in Version::ALL {
+    both(async |version| {
         let proxy = proxy(version).await;
         let bank = Bank::new(mysql().await).await;
         let service =
@@ -120,12 +122,13 @@ async fn a_second_phase_whose_answer_is_lost_is_done_once() {
         service.ended(&xid).await;
         assert_eq!(bank.balances().await, [100, 100, 100]);
         service.settled().await;
-    }
+    })
+    .await;
 }
 
 #[tokio::test]
 async fn a_cut_before_the_first_branch_is_a_clear_error() {
-    for version in Version::ALL {
+    both(async |version| {
         let proxy = proxy(version).await;
         let service = behind(&proxy).await;
         let xid = service.client.begin("cut", Duration::from_secs(2)).await;
@@ -141,5 +144,6 @@ async fn a_cut_before_the_first_branch_is_a_clear_error() {
         service.client.ready(SOON).await.unwrap();
         service.ended(&xid).await;
         service.settled().await;
-    }
+    })
+    .await;
 }

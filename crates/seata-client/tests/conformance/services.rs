@@ -10,8 +10,7 @@ use seata_client::http::{JoinLayer, WithXid as _};
 use seata_client::tm::{GlobalError, TxOptions};
 
 use crate::support::bank::Service;
-use crate::support::tc::Version;
-use crate::{Failure, service};
+use crate::{Failure, both, service};
 
 async fn pay(
     State(service): State<Service>,
@@ -48,7 +47,7 @@ async fn ask(url: String) -> Result<(), Failure> {
 
 #[tokio::test]
 async fn two_services_over_http_are_one_transaction() {
-    for version in Version::ALL {
+    both(async |version| {
         let (from, to) = (service(version).await, service(version).await);
         let (from_url, to_url) = (serve(&from).await, serve(&to).await);
         let transfer = async |account: i64| {
@@ -74,5 +73,6 @@ async fn two_services_over_http_are_one_transaction() {
         assert!(outside.to_string().contains("428"), "{outside}");
         from.settled().await;
         to.settled().await;
-    }
+    })
+    .await;
 }
