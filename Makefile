@@ -20,7 +20,7 @@ ROWS ?= 1000000
 SYSTEM_NAMESPACE := payment-system
 KUBECTL = source .local/cluster.env && "$$KUBE_BIN/kubectl" --kubeconfig "$$KUBECONFIG"
 
-.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos ordering bench bench-reconcile bench-seata generate deny leftovers
+.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos ordering bench bench-reconcile bench-seata transfers generate deny leftovers
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -92,6 +92,11 @@ bench-reconcile: ## A day of a million payments against its bill: make bench-rec
 bench-seata: ## Global transactions beside Seata's Java client: make bench-seata BENCH="--branches 2"
 	@e2e/cluster/test-servers.sh >&2
 	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench -- seata $(BENCH)
+
+transfers: ## Global transfers while clients and the coordinator are killed, then the books: make transfers MINUTES=30
+	@e2e/cluster/test-servers.sh >&2
+	@set -a; source .local/servers.env; set +a; TRANSFERS_MINUTES=$(MINUTES) \
+	  $(CARGO) test --quiet --locked -p seata-client --test transfers -- --nocapture
 
 generate: ## Write the files that are generated from the code
 	@$(CARGO) run --quiet -p crds --bin crdgen

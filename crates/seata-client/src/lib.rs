@@ -23,3 +23,8 @@ pub mod tcc;
 #[cfg(test)]
 mod testing;
 pub mod tm;
+
+/// Compiles what the README shows.
+#[cfg(all(doctest, feature = "http", feature = "mysql"))]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -8,10 +8,11 @@ mod coordinator;
 mod everything;
 mod images;
 mod locks;
-#[path = "../support/mysql.rs"]
-mod mysql;
 mod refusals;
 mod rollbacks;
 mod samples;
+mod statements;
+#[path = "../support/mod.rs"]
+mod support;
 mod together;
 mod world;

@@ -117,6 +117,37 @@ async fn what_others_wrote_is_not_overwritten() {
     );
 }
 
+/// Locks are of primary keys, so another row can take a unique key that a branch gave up.
+#[tokio::test]
+async fn a_row_whose_unique_key_others_took_waits_for_a_person() {
+    for give_up in [
+        "DELETE FROM account WHERE id = 1",
+        "UPDATE account SET note = 'other' WHERE id = 1",
+    ] {
+        let world = World::new(ACCOUNT).await;
+        let xid = world.begin();
+        world.at.execute(&xid, give_up, &[]).await.unwrap();
+        execute(&world.plain, "UPDATE account SET note = 'one' WHERE id = 3").await;
+        let left = world.contents("account").await;
+        let answers = world.tc.roll_back(&xid, &*world.at.resource()).await;
+        assert_eq!(answers, [PhaseTwo::Never], "{give_up}");
+        assert_eq!(world.contents("account").await, left);
+        let branch = world.tc.branches(&xid).remove(0);
+        let Err(RollbackError::Dirty(dirty)) = world.at.resource().undo(&branch).await else {
+            panic!("it was undone");
+        };
+        assert_eq!(dirty.key, [("id".to_owned(), "1".to_owned())]);
+        let told = dirty.to_string();
+        assert!(told.contains("others took its unique key"), "{told}");
+        assert!(told.contains("note"), "{told}");
+        // A person frees the key; then it can be undone.
+        execute(&world.plain, "UPDATE account SET note = NULL WHERE id = 3").await;
+        world.roll_back(&xid).await;
+        let one = "SELECT COUNT(*) FROM account WHERE id = 1 AND note = 'one'";
+        assert_eq!(world.number(one).await, 1);
+    }
+}
+
 #[tokio::test]
 async fn a_change_that_others_took_back_or_that_was_none_needs_no_undoing() {
     let world = World::new(ACCOUNT).await;

@@ -5,16 +5,35 @@ use std::time::Duration;
 
 use seata_client::at::{AtConfig, AtPool, UNDO_LOG_DDL};
 use seata_client::branch::Xid;
-use sqlx::{AssertSqlSafe, MySqlPool, Row as _, ValueRef as _, raw_sql};
+use sqlx::mysql::{MySqlConnectOptions, MySqlPoolOptions};
+use sqlx::{AssertSqlSafe, Executor as _, MySqlPool, raw_sql};
+use tokio::sync::OnceCell;
 
 use crate::coordinator::Memory;
-use crate::mysql;
+use crate::support::database::{Mysql, contents};
 
 pub(crate) struct World {
     pub(crate) at: AtPool,
     pub(crate) tc: Arc<Memory>,
     /// Connections that AT knows nothing of.
     pub(crate) plain: MySqlPool,
+}
+
+/// One server for all tests. Packets are small, so that large undo logs are split.
+async fn mysql() -> &'static Mysql {
+    static MYSQL: OnceCell<Mysql> = OnceCell::const_new();
+    let start = || Mysql::start_with(&["--max-allowed-packet=1M"]);
+    MYSQL.get_or_init(start).await
+}
+
+/// Connections in that zone, after that statement.
+fn pool(options: MySqlConnectOptions, zone: &str, setup: &'static str) -> MySqlPool {
+    MySqlPoolOptions::new()
+        .max_connections(8)
+        .after_connect(move |connection, _| {
+            Box::pin(async move { connection.execute(setup).await.map(|_| ()) })
+        })
+        .connect_lazy_with(options.timezone(Some(zone.to_owned())))
 }
 
 /// Settings that keep tests short.
@@ -43,12 +62,13 @@ impl World {
         zone: &str,
         setup: &'static str,
     ) -> Self {
-        let database = mysql::database().await;
-        let plain = mysql::pool(&database, 5, "+00:00", "DO 0");
+        let mysql = mysql().await;
+        let database = mysql.database().await;
+        let plain = mysql.pool(&database, 5);
         execute(&plain, UNDO_LOG_DDL).await;
         execute(&plain, schema).await;
         let tc = Arc::new(Memory::default());
-        let pool = mysql::pool(&database, 8, zone, setup);
+        let pool = pool(mysql.options(&database), zone, setup);
         let at = AtPool::new(pool, tc.clone(), config).await.unwrap();
         Self { at, tc, plain }
     }
@@ -78,28 +98,8 @@ impl World {
         self.number("SELECT COUNT(*) FROM undo_log").await
     }
 
-    /// Everything in a table: the server's checksum, and every value's bytes.
     pub(crate) async fn contents(&self, table: &str) -> Vec<String> {
-        let checksum = format!("CHECKSUM TABLE {table} EXTENDED");
-        let rows = format!("SELECT * FROM {table} ORDER BY 1");
-        let mut contents = Vec::new();
-        for sql in [checksum, rows] {
-            for row in raw_sql(AssertSqlSafe(sql))
-                .fetch_all(&self.plain)
-                .await
-                .unwrap()
-            {
-                let mut text = String::new();
-                for at in 0..row.len() {
-                    let value = row.try_get_raw(at).unwrap();
-                    let bytes = <&[u8] as sqlx::Decode<'_, sqlx::MySql>>::decode(value.clone());
-                    let bytes = bytes.map_or("NULL".to_owned(), |b| b.escape_ascii().to_string());
-                    text = format!("{text} | {}", if value.is_null() { "NULL" } else { &bytes });
-                }
-                contents.push(text);
-            }
-        }
-        contents
+        contents(&self.plain, table).await
     }
 
     /// Asks until it is so.

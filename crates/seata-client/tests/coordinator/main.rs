@@ -2,9 +2,9 @@
 
 #![cfg(test)]
 
-mod mysql;
 mod outages;
 mod recorder;
+#[path = "../support/mod.rs"]
 mod support;
 mod tcc;
 
@@ -21,12 +21,16 @@ use seata_client::tm::{GlobalError, TxContext, TxOptions};
 use tokio::sync::OnceCell;
 
 use recorder::{Recorder, SOON};
-use support::Tc;
+use support::tc::{Store, Tc, Version};
+
+async fn new_coordinator() -> Tc {
+    Tc::start(Version::V1_8, Store::File).await
+}
 
 /// One for all tests that do it no harm.
 async fn coordinator() -> String {
     static TC: OnceCell<Tc> = OnceCell::const_new();
-    TC.get_or_init(Tc::start).await.address()
+    TC.get_or_init(new_coordinator).await.address()
 }
 
 async fn client() -> Client {

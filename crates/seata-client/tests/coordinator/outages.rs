@@ -12,14 +12,14 @@ use seata_client::tm::{GlobalError, TxContext, TxOptions};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
+use crate::new_coordinator;
 use crate::recorder::{Recorder, SOON};
-use crate::support::Tc;
 
 const WORKERS: usize = 8;
 
 #[tokio::test]
 async fn a_killed_coordinator_is_found_again_within_two_seconds() {
-    let mut tc = Tc::start().await;
+    let mut tc = new_coordinator().await;
     let config = Config::new([tc.address()], "app", "group");
     let client = Client::start(config).expect("a good configuration");
     client.ready(SOON).await.expect("ready");
@@ -82,7 +82,7 @@ async fn all(committed: &mut mpsc::Receiver<usize>) {
 
 #[tokio::test]
 async fn work_that_goes_on_while_a_coordinator_is_killed_goes_on_after_it() {
-    let mut tc = Tc::start().await;
+    let mut tc = new_coordinator().await;
     let config = Config::new([tc.address()], "app", "group");
     let client = Client::start(config).expect("a good configuration");
     client.ready(SOON).await.expect("ready");
@@ -114,7 +114,7 @@ async fn work_that_goes_on_while_a_coordinator_is_killed_goes_on_after_it() {
 
 #[tokio::test]
 async fn a_coordinator_that_stands_still_costs_time_outs_and_refusals_only() {
-    let tc = Tc::start().await;
+    let tc = new_coordinator().await;
     let mut config = Config::new([tc.address()], "app", "group");
     config.tm_timeout = Duration::from_secs(1);
     config.outstanding_max = 4;

@@ -19,8 +19,8 @@ use sqlx::{MySqlConnection, MySqlPool, Row as _};
 use tokio::sync::OnceCell;
 
 use crate::client;
-use crate::mysql::Mysql;
 use crate::recorder::SOON;
+use crate::support::database::Mysql;
 
 const TABLES: &str = "CREATE TABLE account (
     id INT PRIMARY KEY, free BIGINT NOT NULL, held BIGINT NOT NULL);
@@ -86,12 +86,13 @@ struct World {
 /// One server, and a database per test.
 async fn mysql() -> &'static Mysql {
     static MYSQL: OnceCell<Mysql> = OnceCell::const_new();
-    MYSQL.get_or_init(async || Mysql::start()).await
+    MYSQL.get_or_init(Mysql::start).await
 }
 
 impl World {
     async fn new(name: &'static str) -> Self {
-        let pool = mysql().await.database(&name.replace('-', "_")).await;
+        let mysql = mysql().await;
+        let pool = mysql.pool(&mysql.database().await, 4);
         for sql in [FENCE_TABLE, TABLES] {
             sqlx::raw_sql(sql).execute(&pool).await.unwrap();
         }

@@ -48,6 +48,9 @@ async fn they_wait_for_each_others_locks() {
     let refused = java.branch(UPDATE, json!([1, 1])).await.unwrap_err();
     assert!(refused.is("LockWaitTimeoutException"), "{refused:?}");
     java.rollback_local().await.unwrap();
+    let locking_read = json!({"op": "globalLock", "sql": read});
+    let refused = java.step(locking_read).await.unwrap_err();
+    assert!(refused.is("LockWaitTimeoutException"), "{refused:?}");
     let status = rust.client.commit(&other).await.unwrap();
     assert_eq!(status, GlobalStatus::Committed);
     java.branch(UPDATE, json!([1, 1])).await.unwrap();
@@ -57,25 +60,43 @@ async fn they_wait_for_each_others_locks() {
     rust.leave().await;
 }
 
+/// Branches of both; whoever began ends it. Gives the coordinator's word.
+async fn together(rust: &Rust, java: &mut Java, java_begins: bool, commit: bool) -> String {
+    let xid = if java_begins {
+        Xid::new(java.begin().await)
+    } else {
+        let xid = rust.begin().await;
+        java.bind(xid.as_str()).await;
+        xid
+    };
+    java.branch(UPDATE, json!([-10, 1])).await.unwrap();
+    rust.branch(&xid, &update(10, 2)).await.unwrap();
+    java.branch(UPDATE, json!([-1, 1])).await.unwrap();
+    match (java_begins, commit) {
+        (true, true) => return java.commit().await,
+        (true, false) => return java.rollback().await,
+        (false, _) => java.unbind().await,
+    }
+    let status = if commit {
+        rust.client.commit(&xid).await
+    } else {
+        rust.client.rollback(&xid).await
+    };
+    format!("{:?}", status.unwrap())
+}
+
 #[tokio::test]
 async fn they_commit_and_roll_back_together() {
     let (rust, mut java) = both(Generation::Io).await;
-    for commit in [true, false] {
+    for (java_begins, commit) in [(true, true), (true, false), (false, true), (false, false)] {
         let before = rust.number(SUM).await;
-        let xid = rust.begin().await;
-        java.bind(xid.as_str()).await;
-        java.branch(UPDATE, json!([-10, 1])).await.unwrap();
-        rust.branch(&xid, &update(10, 2)).await.unwrap();
-        java.branch(UPDATE, json!([-1, 1])).await.unwrap();
-        java.unbind().await;
-        let (status, expected, after) = if commit {
-            let status = rust.client.commit(&xid).await;
-            (status, GlobalStatus::Committed, before - 11 + 20)
+        let status = together(&rust, &mut java, java_begins, commit).await;
+        let (expected, after) = if commit {
+            ("Committed", before - 11 + 20)
         } else {
-            let status = rust.client.rollback(&xid).await;
-            (status, GlobalStatus::Rollbacked, before)
+            ("Rollbacked", before)
         };
-        assert_eq!(status.unwrap(), expected);
+        assert_eq!(status, expected);
         assert_eq!(rust.number(SUM).await, after);
         let none = async || (rust.number("SELECT COUNT(*) FROM undo_log").await == 0).then_some(());
         until("the undo rows to go", START_WITHIN, none).await;

@@ -1,4 +1,5 @@
-//! Real servers for the tests: transaction coordinators, MySQL, and Seata's Java client.
+//! Real servers for the tests: transaction coordinators, MySQL, and Seata's Java client; and what
+//! the tests do with them.
 //!
 //! Each is a process of its own on a port of its own with its data in a folder of its own. It is
 //! killed when its owner is dropped, and by the kernel when the test program ends in any other way;
@@ -7,9 +8,13 @@
 
 #![allow(dead_code, reason = "each test program uses a part of it")]
 
+pub(crate) mod bank;
 pub(crate) mod database;
 pub(crate) mod java;
+mod mariadb;
 pub(crate) mod process;
+pub(crate) mod proxy;
+pub(crate) mod rerun;
 pub(crate) mod tc;
 
 use std::path::PathBuf;

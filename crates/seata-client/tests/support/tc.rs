@@ -52,6 +52,7 @@ pub(crate) struct Tc {
     /// `None` while it is killed or stopped.
     process: Option<Process>,
     folder: tempfile::TempDir,
+    database: Option<String>,
 }
 
 impl Tc {
@@ -59,9 +60,13 @@ impl Tc {
     pub(crate) async fn start(version: Version, store: Store<'_>) -> Self {
         let folder = data_folder("tc");
         let (port, console, metrics) = (free_port(), free_port(), free_port());
-        let store = match store {
-            Store::File => file_store(folder.path()),
-            Store::Db(mysql) => db_store(mysql).await,
+        let (store, database) = match store {
+            Store::File => (file_store(folder.path()), None),
+            Store::Db(mysql) => {
+                let database = mysql.database().await;
+                mysql.run(&database, TABLES).await;
+                (db_store(mysql, &database), Some(database))
+            }
         };
         let configuration = configuration([port, console, metrics], folder.path(), &store);
         std::fs::write(folder.path().join("application.yml"), configuration).unwrap();
@@ -72,6 +77,7 @@ impl Tc {
             metrics,
             process: None,
             folder,
+            database,
         };
         tc.start_again().await;
         tc
@@ -84,6 +90,11 @@ impl Tc {
 
     pub(crate) fn port(&self) -> u16 {
         self.port
+    }
+
+    /// The database that it keeps its sessions and locks in, if it does.
+    pub(crate) fn database(&self) -> Option<&str> {
+        self.database.as_deref()
     }
 
     /// Ends it as `kill -9` does.
@@ -216,9 +227,7 @@ fn file_store(folder: &Path) -> String {
     )
 }
 
-async fn db_store(mysql: &Mysql) -> String {
-    let database = mysql.database().await;
-    mysql.run(&database, TABLES).await;
+fn db_store(mysql: &Mysql, database: &str) -> String {
     format!(
         "mode: db
     session: {{mode: db}}
@@ -236,7 +245,7 @@ async fn db_store(mysql: &Mysql) -> String {
       branch-table: branch_table
       lock-table: lock_table
       distributed-lock-table: distributed_lock",
-        mysql.jdbc_url(&database)
+        mysql.jdbc_url(database)
     )
 }
 
@@ -252,7 +261,8 @@ console: {{user: {{username: test, password: test}}}}
 seata:
   config: {{type: file}}
   registry: {{type: file}}
-  server: {{service-port: {port}}}
+  # After so long it takes up what its own end interrupted; 130 s by default.
+  server: {{service-port: {port}, retry-dead-threshold: 10000}}
   store:
     {store}
   metrics: {{enabled: true, registry-type: compact, exporter-list: prometheus, exporter-prometheus-port: {metrics}}}

@@ -64,8 +64,10 @@ pub struct DirtyWrite {
     pub table: String,
     /// The primary key: columns and values.
     pub key: Vec<(String, String)>,
-    /// Empty: the row is missing, or it is there though the branch deleted it.
+    /// Empty without `taken`: the row is missing, or it is there though the branch deleted it.
     pub differences: Vec<Difference>,
+    /// The row cannot be put back: another one has its unique key now. What the server says of it.
+    pub taken: Option<String>,
 }
 
 impl DirtyWrite {
@@ -97,6 +99,18 @@ impl DirtyWrite {
             table: image.table.name.clone(),
             key: key.map(|(at, value)| (name(at), shown(value))).collect(),
             differences,
+            taken: None,
+        }
+    }
+
+    /// Another row has a unique key that `row` is to have again.
+    pub(super) fn taken(image: &Image, row: &[Value], error: &sqlx::Error) -> Self {
+        let said = error
+            .as_database_error()
+            .map(sqlx::error::DatabaseError::message);
+        Self {
+            taken: Some(said.unwrap_or_default().to_owned()),
+            ..Self::new(image, row, None, None)
         }
     }
 }
@@ -131,6 +145,9 @@ impl fmt::Display for DirtyWrite {
             .map(|(name, value)| format!("{name}={value}"))
             .collect();
         write!(f, "row {} of table {}", key.join(", "), self.table)?;
+        if let Some(said) = &self.taken {
+            return write!(f, " cannot be put back, others took its unique key: {said}");
+        }
         if self.differences.is_empty() {
             return f.write_str(" was deleted or inserted by others after the branch");
         }

@@ -292,8 +292,16 @@ async fn undo_one(
     let args = arguments(&values).map_err(RollbackError::Database)?;
     let done = sqlx::query_with(AssertSqlSafe(sql), args)
         .execute(connection)
-        .await
-        .map_err(RollbackError::Database)?;
+        .await;
+    let done = match done {
+        Ok(done) => done,
+        Err(error) if server_code(&error) == Some(DUPLICATE_KEY) => {
+            let row = old.or(new).map_or(&[][..], Vec::as_slice);
+            let dirty = DirtyWrite::taken(image, row, &error);
+            return Err(RollbackError::Dirty(Box::new(dirty)));
+        }
+        Err(error) => return Err(RollbackError::Database(error)),
+    };
     if done.rows_affected() == 1 {
         return Ok(());
     }
