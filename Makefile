@@ -91,6 +91,7 @@ bench-reconcile: ## A day of a million payments against its bill: make bench-rec
 
 bench-seata: ## Global transactions beside Seata's Java client: make bench-seata BENCH="--branches 2"
 	@e2e/cluster/test-servers.sh >&2
+	@$(CARGO) build --release --quiet --locked -p bench
 	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench -- seata $(BENCH)
 
 transfers: ## Global transfers while clients and the coordinator are killed, then the books: make transfers MINUTES=30

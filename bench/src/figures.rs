@@ -1,19 +1,19 @@
 //! Figures: medians of rounds, printed one a line.
 
 /// Prints `name value unit`.
-pub(crate) fn print(name: &str, value: f64, unit: &str) -> anyhow::Result<()> {
+pub fn print(name: &str, value: f64, unit: &str) -> anyhow::Result<()> {
     anyhow::ensure!(value.is_finite(), "{name} could not be measured");
     println!("{name} {value:.3} {unit}");
     Ok(())
 }
 
 /// Prints `name value unit` of something that is counted.
-pub(crate) fn print_whole(name: &str, value: u64, unit: &str) {
+pub fn print_whole(name: &str, value: u64, unit: &str) {
     println!("{name} {value} {unit}");
 }
 
 /// Prints the median of the rounds' values, and a comment with their spread.
-pub(crate) fn print_rounds(name: &str, values: &[f64], unit: &str) -> anyhow::Result<()> {
+pub fn print_rounds(name: &str, values: &[f64], unit: &str) -> anyhow::Result<()> {
     print(name, median(values.to_vec()), unit)?;
     let least = values.iter().copied().min_by(f64::total_cmp);
     let most = values.iter().copied().max_by(f64::total_cmp);
@@ -26,13 +26,13 @@ pub(crate) fn print_rounds(name: &str, values: &[f64], unit: &str) -> anyhow::Re
     Ok(())
 }
 
-pub(crate) fn median(mut values: Vec<f64>) -> f64 {
+pub fn median(mut values: Vec<f64>) -> f64 {
     values.sort_by(f64::total_cmp);
     quantile(&values, 0.5)
 }
 
 /// The value that `share` of the sorted values stay below; `NaN` of none.
-pub(crate) fn quantile(sorted: &[f64], share: f64) -> f64 {
+pub fn quantile(sorted: &[f64], share: f64) -> f64 {
     let Some(last) = sorted.len().checked_sub(1) else {
         return f64::NAN;
     };

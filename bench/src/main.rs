@@ -26,17 +26,16 @@
 )]
 
 mod baseline;
-mod figures;
 mod load;
 mod measure;
 mod mysql;
-mod process;
 mod reconcile;
 mod scene;
 mod seata;
 mod serve;
 mod timed;
 
+use bench::{figures, process};
 use clap::Parser;
 
 #[global_allocator]
@@ -64,9 +63,6 @@ enum Command {
     ReconcileOne(reconcile::child::Arguments),
     /// Compare global transactions of the Rust and the Java client of Seata
     Seata(seata::Plan),
-    /// Be the Rust client under measurement (started by the benchmark itself)
-    #[command(hide = true)]
-    SeataClient,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -82,7 +78,6 @@ fn main() -> anyhow::Result<()> {
             Some(Command::Reconcile(plan)) => reconcile::run(&plan).await,
             Some(Command::ReconcileOne(arguments)) => reconcile::child::run(arguments).await,
             Some(Command::Seata(plan)) => seata::run(&plan).await,
-            Some(Command::SeataClient) => seata::rust::run().await,
             None => measure::run(&arguments.plan).await,
         }
     })

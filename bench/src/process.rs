@@ -10,12 +10,12 @@ use anyhow::{Context as _, ensure};
 const TICKS_PER_SECOND: f64 = 100.0;
 
 /// A running child.
-pub(crate) struct Process {
+pub struct Process {
     child: Child,
 }
 
 /// A command that the kernel kills when the thread that starts it ends.
-pub(crate) fn bound(program: &str) -> Command {
+pub fn bound(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command
         .args(["--pdeathsig", "KILL", program])
@@ -25,7 +25,7 @@ pub(crate) fn bound(program: &str) -> Command {
 
 impl Process {
     /// Starts a [`bound`] command. Called on the main thread, which lives as long as the process.
-    pub(crate) fn start(mut command: Command) -> anyhow::Result<Self> {
+    pub fn start(mut command: Command) -> anyhow::Result<Self> {
         let child = command
             .spawn()
             .with_context(|| format!("cannot start {command:?}"))?;
@@ -33,24 +33,24 @@ impl Process {
     }
 
     /// Processor time so far, all threads, user and system.
-    pub(crate) fn cpu(&self) -> anyhow::Result<Duration> {
+    pub fn cpu(&self) -> anyhow::Result<Duration> {
         cpu(&self.child.id().to_string())
     }
 
     /// Resident memory now, in MiB.
-    pub(crate) fn rss_mb(&self) -> anyhow::Result<f64> {
+    pub fn rss_mb(&self) -> anyhow::Result<f64> {
         status_mb(&self.child.id().to_string(), "VmRSS")
     }
 
     /// Its standard input and output, once, if it was given pipes for both.
-    pub(crate) fn pipes(&mut self) -> anyhow::Result<(ChildStdin, ChildStdout)> {
+    pub fn pipes(&mut self) -> anyhow::Result<(ChildStdin, ChildStdout)> {
         let stdin = self.child.stdin.take().context("no pipe to write to")?;
         let stdout = self.child.stdout.take().context("no pipe to read from")?;
         Ok((stdin, stdout))
     }
 
     /// Waits for its end and returns what it wrote, if it was given a pipe to write to.
-    pub(crate) fn output(mut self) -> anyhow::Result<String> {
+    pub fn output(mut self) -> anyhow::Result<String> {
         let mut text = String::new();
         if let Some(mut stdout) = self.child.stdout.take() {
             stdout.read_to_string(&mut text)?;
@@ -60,12 +60,12 @@ impl Process {
         Ok(text)
     }
 
-    pub(crate) fn is_running(&mut self) -> anyhow::Result<bool> {
+    pub fn is_running(&mut self) -> anyhow::Result<bool> {
         Ok(self.child.try_wait()?.is_none())
     }
 
     /// Ends it as a crash does: it gets no chance to do anything more.
-    pub(crate) fn kill(mut self) -> anyhow::Result<()> {
+    pub fn kill(mut self) -> anyhow::Result<()> {
         self.child.kill()?;
         self.child.wait()?;
         Ok(())
@@ -80,7 +80,7 @@ impl Drop for Process {
 }
 
 /// A size out of the kernel's account of a process, in MiB.
-pub(crate) fn status_mb(process: &str, name: &str) -> anyhow::Result<f64> {
+pub fn status_mb(process: &str, name: &str) -> anyhow::Result<f64> {
     let path = format!("/proc/{process}/status");
     let text = std::fs::read_to_string(&path).with_context(|| format!("cannot read {path}"))?;
     let line = text
@@ -92,7 +92,7 @@ pub(crate) fn status_mb(process: &str, name: &str) -> anyhow::Result<f64> {
 }
 
 /// Processor time of this process so far.
-pub(crate) fn own_cpu() -> anyhow::Result<Duration> {
+pub fn own_cpu() -> anyhow::Result<Duration> {
     cpu("self")
 }
 
@@ -108,7 +108,7 @@ fn cpu(process: &str) -> anyhow::Result<Duration> {
 }
 
 /// A port that is free now.
-pub(crate) fn free_port() -> anyhow::Result<u16> {
+pub fn free_port() -> anyhow::Result<u16> {
     let listener = std::net::TcpListener::bind("127.0.0.1:0").context("no free port")?;
     Ok(listener.local_addr()?.port())
 }

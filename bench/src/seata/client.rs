@@ -2,7 +2,6 @@
 //! a line. What the steps mean stands in the Java client's source (`Peer.java`).
 
 use std::io::{BufRead as _, BufReader, Write as _};
-use std::path::Path;
 use std::process::{ChildStdin, ChildStdout, Stdio};
 
 use anyhow::{Context as _, ensure};
@@ -29,11 +28,16 @@ impl Client {
         Self::start("java", "java", &[&options[..], &["peer.Peer"]].concat())
     }
 
-    /// This program again, with the Rust client.
+    /// The Rust client, built beside this program.
     pub(super) fn rust() -> anyhow::Result<Self> {
-        let program = std::env::current_exe()?;
-        let program = Path::new(&program).to_str().context("not text")?;
-        Self::start("rust", program, &["seata-client"])
+        let program = std::env::current_exe()?.with_file_name("bench-seata-client");
+        let there = program.is_file();
+        ensure!(
+            there,
+            "{} is not built: make bench-seata does",
+            program.display()
+        );
+        Self::start("rust", program.to_str().context("not text")?, &[])
     }
 
     fn start(name: &'static str, program: &str, arguments: &[&str]) -> anyhow::Result<Self> {

@@ -11,13 +11,14 @@
 //! - `at_vs_java_by_cpu`: the same from processor time of the client alone, which other load on
 //!   the machine hardly changes.
 //!   Under `--local`, which leaves the coordinator out, both are called `local_vs_java`.
+//! - `at_vs_local`: transactions per second of the Rust client ÷ those of local transactions with
+//!   the same statements; `at_vs_local_by_cpu`: the same from the client's processor time.
 //! - `seata_rss_mb`: resident memory of the Rust client at the end.
 //!
 //! A round ends when no undo row is left. Afterwards the sum of all balances must be what was
 //! committed, or there is no figure.
 
 mod client;
-pub(crate) mod rust;
 mod tc;
 
 use std::path::{Path, PathBuf};
@@ -88,6 +89,26 @@ struct Round {
     cpu_per_transaction: f64,
 }
 
+/// Ratios of one kind of transactions to another, a pair of rounds each.
+#[derive(Default)]
+struct Ratios {
+    per_second: Vec<f64>,
+    by_cpu: Vec<f64>,
+}
+
+impl Ratios {
+    fn add(&mut self, ours: &Round, theirs: &Round) {
+        self.per_second.push(ours.per_second / theirs.per_second);
+        let by_cpu = theirs.cpu_per_transaction / ours.cpu_per_transaction;
+        self.by_cpu.push(by_cpu);
+    }
+
+    fn print(&self, name: &str) -> anyhow::Result<()> {
+        print_rounds(name, &self.per_second, "ratio")?;
+        print_rounds(&format!("{name}_by_cpu"), &self.by_cpu, "ratio")
+    }
+}
+
 pub(crate) async fn run(plan: &Plan) -> anyhow::Result<()> {
     let directory = plan
         .directory
@@ -137,45 +158,47 @@ struct Bench<'a> {
 
 impl Bench<'_> {
     async fn compare(&self) -> anyhow::Result<()> {
+        let global = !self.plan.local;
         let mut java = Client::java()?;
         java.step(&self.connect_java()?)?;
         let mut rust = Client::rust()?;
         rust.step(&self.connect("jdbc:mysql"))?;
         // Compilers and caches are warm after these.
         for _ in 0..WARM_UP_ROUNDS {
-            self.round(&mut java, 0).await?;
-            self.round(&mut rust, 0).await?;
+            self.round(&mut java, 0, global).await?;
+            self.round(&mut rust, 0, global).await?;
         }
-        let (mut ratios, mut by_cpu) = (Vec::new(), Vec::new());
+        let (mut to_java, mut to_local) = (Ratios::default(), Ratios::default());
         for number in 1..=self.plan.rounds {
-            let (java, rust) = if number % 2 == 1 {
-                let first = self.round(&mut java, number).await?;
-                (first, self.round(&mut rust, number).await?)
+            let (theirs, ours) = if number % 2 == 1 {
+                let first = self.round(&mut java, number, global).await?;
+                (first, self.round(&mut rust, number, global).await?)
             } else {
-                let first = self.round(&mut rust, number).await?;
-                (self.round(&mut java, number).await?, first)
+                let first = self.round(&mut rust, number, global).await?;
+                (self.round(&mut java, number, global).await?, first)
             };
-            ratios.push(rust.per_second / java.per_second);
-            by_cpu.push(java.cpu_per_transaction / rust.cpu_per_transaction);
+            to_java.add(&ours, &theirs);
+            if global {
+                to_local.add(&ours, &self.round(&mut rust, number, false).await?);
+            }
         }
         self.judge(java.committed + rust.committed).await?;
-        let name = if self.plan.local {
-            "local_vs_java"
+        if global {
+            to_java.print("at_vs_java")?;
+            to_local.print("at_vs_local")?;
         } else {
-            "at_vs_java"
-        };
-        print_rounds(name, &ratios, "ratio")?;
-        print_rounds(&format!("{name}_by_cpu"), &by_cpu, "ratio")?;
+            to_java.print("local_vs_java")?;
+        }
         println!("# memory of the Java client: {:.0} MiB", java.rss_mb()?);
         print("seata_rss_mb", rust.rss_mb()?, "MiB")
     }
 
     /// One round of one client, until nothing of it is left to do.
-    async fn round(&self, client: &mut Client, number: u32) -> anyhow::Result<Round> {
+    async fn round(&self, client: &mut Client, number: u32, global: bool) -> anyhow::Result<Round> {
         let plan = self.plan;
         let told = client.step(&json!({
             "op": "bench",
-            "global": !plan.local,
+            "global": global,
             "seconds": plan.seconds,
             "concurrency": plan.concurrency,
             "branches": plan.branches,
@@ -191,9 +214,10 @@ impl Bench<'_> {
         let cpu_per_transaction = number_of("cpuSeconds")? / transactions;
         let per_second = number_of("perSecond")?;
         println!(
-            "# {} {number}: {per_second:.0} tx/s, p50 {:.1} ms, p99 {:.1} ms, {:.0} us of processor \
+            "# {} {} {number}: {per_second:.0} tx/s, p50 {:.1} ms, p99 {:.1} ms, {:.0} us of processor \
              time each, {:.0} MiB, {failed} failed {failure}",
             client.name,
+            if global { "AT" } else { "local" },
             number_of("p50Microseconds")? / 1e3,
             number_of("p99Microseconds")? / 1e3,
             cpu_per_transaction * 1e6,

@@ -1,5 +1,12 @@
-//! The Rust client under measurement, as a program that takes the same steps as the Java client:
-//! `connect` and `bench`. Local transactions go past Seata: the base of what AT costs.
+//! The Rust client of Seata under measurement, as a program that takes the same steps as the Java
+//! client: `connect` and `bench`. Local transactions go past Seata: the base of what AT costs.
+//!
+//! `bench` starts it. It is a program of its own so that its memory is that of the client.
+
+#![expect(
+    clippy::float_arithmetic,
+    reason = "figures are ratios; no amount of money is computed here"
+)]
 
 use std::collections::BTreeSet;
 use std::io::{BufRead as _, Write as _};
@@ -18,14 +25,25 @@ use serde_json::{Value, json};
 use sqlx::mysql::{MySqlConnectOptions, MySqlPool, MySqlPoolOptions};
 use tokio::task::JoinSet;
 
-use crate::figures::quantile;
-use crate::process::{own_cpu, status_mb};
+use bench::figures::quantile;
+use bench::process::{own_cpu, status_mb};
 
 const UPDATE: &str = "UPDATE account SET balance = balance + ? WHERE id = ?";
 const CONNECTS_WITHIN: Duration = Duration::from_secs(30);
 
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() -> anyhow::Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .enable_all()
+        .build()?;
+    runtime.block_on(run())
+}
+
 /// Takes steps until its standard input ends.
-pub(crate) async fn run() -> anyhow::Result<()> {
+async fn run() -> anyhow::Result<()> {
     let mut client = None;
     for line in std::io::stdin().lock().lines() {
         let answer = answer(&mut client, &line?).await;
