@@ -104,6 +104,13 @@ impl ServerGeneration {
     }
 }
 
+/// Whether a server of this version undoes the branches of one transaction in the order in which they
+/// were registered, so that two changes of one row end in the wrong one (2.0, seata#6121, mended
+/// in 2.1).
+pub fn rolls_back_in_wrong_order(version: &str) -> bool {
+    version == "2.0" || version.starts_with("2.0.")
+}
+
 wire_enum! {
     /// Why the coordinator refused. The numbers are those of 2.x; read with
     /// [`ExceptionCode::decode`].

@@ -23,7 +23,9 @@ mod golden;
 #[cfg(test)]
 mod tests;
 
-pub use enums::{BranchStatus, ExceptionCode, GlobalStatus, ServerGeneration};
+pub use enums::{
+    BranchStatus, ExceptionCode, GlobalStatus, ServerGeneration, rolls_back_in_wrong_order,
+};
 pub use error::CodecError;
 pub use frame::{Frame, FrameCodec, FrameKind, HEAD_BYTES, HeadMap, MAX_FRAME_BYTES};
 pub use message::{

@@ -183,6 +183,16 @@ fn exception_codes_above_eighteen_depend_on_the_server() {
         assert_eq!(code, ExceptionCode::FailedStore);
     }
     assert_eq!(ServerGeneration::of(""), ServerGeneration::Two);
+    for (version, wrong) in [
+        ("2.0.0", true),
+        ("2.0.0-SNAPSHOT", true),
+        ("1.8.0", false),
+        ("2.1.0", false),
+        ("2.10.0", false),
+        ("", false),
+    ] {
+        assert_eq!(rolls_back_in_wrong_order(version), wrong, "{version}");
+    }
 }
 
 fn text() -> impl Strategy<Value = String> {

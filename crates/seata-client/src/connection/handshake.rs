@@ -15,7 +15,7 @@ use tokio_util::codec::Framed;
 use super::backoff::Trouble;
 use super::hub::Hub;
 use super::link::{Driver, Link, Stream};
-use crate::codec::{Frame, FrameCodec, FrameKind, Message, Register};
+use crate::codec::{Frame, FrameCodec, FrameKind, Message, Register, rolls_back_in_wrong_order};
 
 /// The version this client names; servers from 1.5 on choose features by it.
 const CLIENT_VERSION: &str = "2.0.0";
@@ -47,6 +47,12 @@ pub(super) async fn connect(
         .await
         .map_err(|_| failed(format!("no registration within {within:?}")))?
         .map_err(failed)?;
+    if rolls_back_in_wrong_order(&version) {
+        tracing::warn!(
+            %address, version,
+            "this coordinator rolls back branches in the wrong order: use 1.8, or 2.1 or later"
+        );
+    }
     Ok(Link::new(hub, address, &version, stream, resources_version))
 }
 
