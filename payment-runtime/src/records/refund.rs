@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use jiff::Timestamp;
+use payment_core::ladder::pause_before;
 use payment_core::refund::{ReserveError, may_refund, state_after_refunds};
 use payment_core::{
     ChannelKind, Decision, Money, PaymentState, RefundEvidence, RefundObservation, RefundState,
@@ -270,10 +271,27 @@ fn weigh(payment: &mut PaymentRecord, before: &RefundRecord, state: RefundState,
         let (amount, refunded) = (payment.amount.minor, payment.refunded_minor);
         let next = state_after_refunds(amount, refunded, payment.given_up);
         let late = next == PaymentState::PaidAfterClose;
-        // Its policy looks again at its own pace: a refund that is always refused must not be
-        // begun anew at once.
-        payment.next_question_at = payment.next_question_at.or(Some(now)).filter(|_| late);
+        let freed = before.status.holds_amount() && !state.holds_amount();
+        let tries = payment.reserved.count;
+        let next_look = next_look(payment.next_question_at, freed.then_some(tries), now);
+        payment.next_question_at = Some(next_look).filter(|_| late);
         payment.status = next;
+    }
+}
+
+/// When its policy looks again at late money. It looks at its own pace, which slows down while a
+/// refund is under way; once that has failed it does not wait for longer than a minute, then three,
+/// then ten: a refund that is always refused must not be begun anew at once.
+///
+/// `known`: its own next look, if there is one; `failed`: how many refunds there were, if one has
+/// just failed.
+fn next_look(known: Option<Timestamp>, failed: Option<u32>, now: Timestamp) -> Timestamp {
+    /// The place of two refunds on the ladder: WeChat Pay wants a minute between them.
+    const FIRST: u32 = 2;
+    match (known, failed) {
+        (None, _) => now,
+        (Some(at), None) => at,
+        (Some(at), Some(tries)) => at.min(after(now, pause_before(FIRST.saturating_add(tries), 0))),
     }
 }
 
@@ -313,5 +331,27 @@ fn refunded_event(
         transaction_id: None,
         refund_no: None,
         detail: Money::new(payment.refunded_minor, payment.amount.currency).to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failed_refund_is_begun_anew_soon_and_ever_more_slowly() {
+        let now = Timestamp::UNIX_EPOCH;
+        let seconds = |known: i64, failed| {
+            let known = Timestamp::from_second(known).unwrap();
+            next_look(Some(known), failed, now).as_second()
+        };
+        // The payment's own pace had slowed down to half an hour.
+        assert_eq!(seconds(1800, None), 1800);
+        assert_eq!(seconds(1800, Some(1)), 60);
+        assert_eq!(seconds(1800, Some(2)), 180);
+        assert_eq!(seconds(1800, Some(3)), 600);
+        assert_eq!(seconds(1800, Some(9)), 1800);
+        assert_eq!(seconds(20, Some(1)), 20);
+        assert_eq!(next_look(None, Some(1), now), now);
     }
 }
