@@ -114,6 +114,14 @@ pub trait Coordinator: Send + Sync + fmt::Debug {
         branch_id: i64,
     ) -> Result<(), CoordinatorError>;
 
+    /// Whether a global transaction can still be joined. `false`: it is ending or has ended.
+    ///
+    /// Asked after a branch was registered: whatever ends the transaction from then on knows the
+    /// branch. A coordinator that registers no branch once the end has begun need not look.
+    async fn is_open(&self, _: &Xid) -> Result<bool, CoordinatorError> {
+        Ok(true)
+    }
+
     /// Whether no other global transaction holds any of these locks.
     async fn lockable(&self, branch: &NewBranch) -> Result<bool, CoordinatorError>;
 }

@@ -19,6 +19,8 @@ pub mod connection;
 pub mod http;
 pub mod metrics;
 #[cfg(feature = "mysql")]
+mod registration;
+#[cfg(feature = "mysql")]
 pub mod tcc;
 #[cfg(test)]
 mod testing;

@@ -5,6 +5,7 @@ use std::time::Duration;
 use jiff::tz::TimeZone;
 
 use super::undo::Classes;
+use crate::registration::BELIEVED_WITHIN;
 
 /// Settings of an [`AtPool`](super::AtPool).
 #[derive(Clone, Debug)]
@@ -24,6 +25,10 @@ pub struct AtConfig {
     /// random part of up to a half is left out.
     pub lock_pause_first: Duration,
     pub lock_pause_max: Duration,
+    /// A time-out may pass through a slow registration, and a coordinator with its store in a
+    /// database then never undoes the branch. So after one that took this long it is asked once more
+    /// whether the transaction is open; `ZERO`: after every one.
+    pub registration_believed_within: Duration,
     /// Images of an UPDATE have the assigned columns only, not all.
     pub only_changed_columns: bool,
     /// A statement that touches more rows is refused.
@@ -59,6 +64,7 @@ impl Default for AtConfig {
             lock_deadline: Duration::from_secs(5),
             lock_pause_first: Duration::from_millis(5),
             lock_pause_max: Duration::from_millis(200),
+            registration_believed_within: BELIEVED_WITHIN,
             only_changed_columns: true,
             max_rows: 10_000,
             statements_kept: 1000,

@@ -282,6 +282,10 @@ impl Coordinator for Client {
         }
     }
 
+    async fn is_open(&self, xid: &Xid) -> Result<bool, CoordinatorError> {
+        Ok(self.status(xid).await? == GlobalStatus::Begin)
+    }
+
     async fn lockable(&self, branch: &NewBranch) -> Result<bool, CoordinatorError> {
         let request = Message::GlobalLockQuery(registration(branch));
         match self.call_branch("lockable", &request, &branch.xid).await? {

@@ -11,6 +11,7 @@ use super::fence::{self, Fence, Key, Step};
 use crate::branch::{
     Branch, BranchType, Coordinator, CoordinatorError, NewBranch, PhaseTwo, Resource, Xid,
 };
+use crate::registration::{BELIEVED_WITHIN, register};
 
 /// The fence's column.
 const NAME_BYTES: usize = 64;
@@ -113,9 +114,7 @@ impl<A: TccAction> TccResource<A> {
             lock_keys: String::new(),
             application_data,
         };
-        let branch_id = self
-            .coordinator
-            .register(&branch)
+        let branch_id = register(&*self.coordinator, &branch, BELIEVED_WITHIN)
             .await
             .map_err(TccError::Coordinator)?;
         let key = Key {

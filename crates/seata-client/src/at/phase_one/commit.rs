@@ -12,6 +12,7 @@ use crate::at::pool::Shared;
 use crate::at::session::Session;
 use crate::at::undo::{BranchUndo, Context, encode};
 use crate::branch::{BranchType, CoordinatorError, NewBranch, Xid};
+use crate::registration;
 
 /// Logs up to this size go with COMMIT in one round trip, as text.
 const INLINE_BYTES_MAX: usize = 64 * 1024;
@@ -89,7 +90,10 @@ async fn ask(transaction: &AtTransaction, branch: &NewBranch, ask: Ask) -> Resul
     let mut backoff = Backoff::new(&shared.config);
     loop {
         let answer = match ask {
-            Ask::Register => shared.coordinator.register(branch).await,
+            Ask::Register => {
+                let believed_within = shared.config.registration_believed_within;
+                registration::register(&*shared.coordinator, branch, believed_within).await
+            }
             Ask::Lockable => match shared.coordinator.lockable(branch).await {
                 Ok(true) => Ok(0),
                 Ok(false) => Err(CoordinatorError::LockConflict {
