@@ -1,6 +1,7 @@
 //! Benchmarks of the payment path, as ratios to what the same machine's database can do raw; and
 //! of reconciliation ([`reconcile`]), which are seconds, memory and counts; and of global
-//! transactions ([`seata`]), which are ratios to Seata's own Java client.
+//! transactions ([`seata`]), which are ratios to Seata's own Java client; and of the operator
+//! ([`operator`]), which are counts, memory and milliseconds.
 //!
 //! One line per figure, `name value unit`; lines that begin with `#` explain. A figure that could
 //! not be measured ends the program with an error. Rounds are interleaved, so that what else the
@@ -30,6 +31,7 @@ mod figures;
 mod load;
 mod measure;
 mod mysql;
+mod operator;
 mod process;
 mod reconcile;
 mod scene;
@@ -42,7 +44,8 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures the payment path, reconciliation or global transactions, and prints one figure a line.
+/// Measures the payment path, reconciliation, global transactions or the operator, and prints one
+/// figure a line.
 #[derive(Parser)]
 #[command(name = "bench", version)]
 struct Arguments {
@@ -67,6 +70,8 @@ enum Command {
     /// Be the Rust client under measurement (started by the benchmark itself)
     #[command(hide = true)]
     SeataClient,
+    /// Count what the operator asks of the API server, and its memory
+    Operator(operator::Plan),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -83,6 +88,7 @@ fn main() -> anyhow::Result<()> {
             Some(Command::ReconcileOne(arguments)) => reconcile::child::run(arguments).await,
             Some(Command::Seata(plan)) => seata::run(&plan).await,
             Some(Command::SeataClient) => seata::rust::run().await,
+            Some(Command::Operator(plan)) => operator::run(&plan).await,
             None => measure::run(&arguments.plan).await,
         }
     })
