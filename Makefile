@@ -17,10 +17,12 @@ FIRST_SEED ?= 1
 MINUTES ?= 10
 ORDERS ?= 1000
 ROWS ?= 1000000
+RESOURCES ?= 100
+AMONG ?= 500
 SYSTEM_NAMESPACE := payment-system
 KUBECTL = source .local/cluster.env && "$$KUBE_BIN/kubectl" --kubeconfig "$$KUBECONFIG"
 
-.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos ordering bench bench-reconcile bench-seata transfers generate deny leftovers
+.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos ordering bench bench-reconcile bench-seata bench-operator transfers generate deny leftovers
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -98,6 +100,12 @@ transfers: ## Global transfers while clients and the coordinator are killed, the
 	@e2e/cluster/test-servers.sh >&2
 	@set -a; source .local/servers.env; set +a; TRANSFERS_MINUTES=$(MINUTES) \
 	  $(CARGO) test --quiet --locked -p seata-client --test transfers -- --nocapture
+
+bench-operator: ## The operator at rest and at scale: make bench-operator RESOURCES=100 AMONG=500
+	@e2e/cluster/test-servers.sh >&2
+	@$(CARGO) build --release --quiet --locked -p bench -p payment-operator
+	@set -a; source .local/servers.env; set +a; \
+	  $(CARGO) run --release --quiet --locked -p bench -- operator --resources $(RESOURCES) --among $(AMONG) $(BENCH)
 
 generate: ## Write the files that are generated from the code
 	@$(CARGO) run --quiet -p crds --bin crdgen

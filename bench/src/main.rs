@@ -1,6 +1,7 @@
 //! Benchmarks of the payment path, as ratios to what the same machine's database can do raw; and
 //! of reconciliation ([`reconcile`]), which are seconds, memory and counts; and of global
-//! transactions ([`seata`]), which are ratios to Seata's own Java client.
+//! transactions ([`seata`]), which are ratios to Seata's own Java client; and of the operator
+//! ([`operator`]), which are counts, memory and milliseconds.
 //!
 //! One line per figure, `name value unit`; lines that begin with `#` explain. A figure that could
 //! not be measured ends the program with an error. Rounds are interleaved, so that what else the
@@ -29,6 +30,7 @@ mod baseline;
 mod load;
 mod measure;
 mod mysql;
+mod operator;
 mod reconcile;
 mod scene;
 mod seata;
@@ -41,7 +43,8 @@ use clap::Parser;
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
-/// Measures the payment path, reconciliation or global transactions, and prints one figure a line.
+/// Measures the payment path, reconciliation, global transactions or the operator, and prints one
+/// figure a line.
 #[derive(Parser)]
 #[command(name = "bench", version)]
 struct Arguments {
@@ -63,6 +66,8 @@ enum Command {
     ReconcileOne(reconcile::child::Arguments),
     /// Compare global transactions of the Rust and the Java client of Seata
     Seata(seata::Plan),
+    /// Count what the operator asks of the API server, and its memory
+    Operator(operator::Plan),
 }
 
 fn main() -> anyhow::Result<()> {
@@ -78,6 +83,7 @@ fn main() -> anyhow::Result<()> {
             Some(Command::Reconcile(plan)) => reconcile::run(&plan).await,
             Some(Command::ReconcileOne(arguments)) => reconcile::child::run(arguments).await,
             Some(Command::Seata(plan)) => seata::run(&plan).await,
+            Some(Command::Operator(plan)) => operator::run(&plan).await,
             None => measure::run(&arguments.plan).await,
         }
     })
