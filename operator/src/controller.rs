@@ -3,11 +3,16 @@
 use std::{
     collections::HashMap,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use crds::{PaymentSystem, PaymentSystemStatus};
-use futures::{StreamExt, TryStreamExt, channel::mpsc, future::BoxFuture, stream};
+use futures::{
+    FutureExt, Stream, StreamExt, TryStreamExt,
+    channel::mpsc,
+    future::{self, BoxFuture},
+    stream,
+};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Api, Client, Resource, ResourceExt,
@@ -17,7 +22,7 @@ use kube::{
         WatchStreamExt,
         controller::{Action, Config, applier},
         events::{Recorder, Reporter},
-        reflector::{self, ObjectRef, reflector},
+        reflector::{self, ObjectRef, Store, reflector},
         watcher::{self, watcher},
     },
 };
@@ -31,8 +36,10 @@ use crate::{
     cache::{Cache, SystemKey},
     credentials, events,
     gates::{Gates, gates},
+    health::Health,
     keys::KeyError,
     kinds::Kind,
+    leader::Leadership,
     metrics::Metrics,
     observe::Observed,
     report::{self, Outcome},
@@ -57,6 +64,7 @@ pub struct Context {
     metrics: Arc<Metrics>,
     watches: Watches,
     recorder: Recorder,
+    leadership: Leadership,
     memory: Mutex<HashMap<SystemKey, Memory>>,
 }
 
@@ -104,56 +112,128 @@ fn chain(error: &dyn std::error::Error) -> String {
     text
 }
 
-/// Runs until `stop` is done.
+/// What this process is, beside its client: how it is seen from outside, and whether it leads.
+#[derive(Clone)]
+pub struct Process {
+    pub metrics: Arc<Metrics>,
+    pub health: Arc<Health>,
+    pub leadership: Leadership,
+}
+
+/// Runs one operator that is alone, until `stop` is done.
 pub async fn run(
     client: Client,
     settings: Settings,
     metrics: Arc<Metrics>,
     stop: impl Future<Output = ()> + Send + 'static,
 ) {
+    let process = Process {
+        metrics,
+        health: Arc::default(),
+        leadership: Leadership::alone(),
+    };
+    run_as(process, client, settings, stop).await;
+}
+
+/// Runs until `stop` is done, or a watch has ended, which none does by itself. Passes are made
+/// from when the process leads; until then its caches are kept warm.
+pub async fn run_as(
+    process: Process,
+    client: Client,
+    settings: Settings,
+    stop: impl Future<Output = ()> + Send + 'static,
+) {
+    let Process {
+        metrics,
+        health,
+        leadership,
+    } = process;
     let cache = Arc::new(Cache::default());
     let (touch, touched) = mpsc::unbounded();
-    let watches = Watches::new(client.clone(), Arc::clone(&cache), touch);
+    let watches = Watches::new(
+        client.clone(),
+        Arc::clone(&cache),
+        touch,
+        Arc::clone(&health),
+    );
     let tasks = watches.start().await;
     info!("all watches are up");
-    metrics.set_ready();
     let context = Arc::new(Context {
         recorder: Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER)),
         client: client.clone(),
         cache,
         settings,
         metrics,
+        leadership,
         watches,
         memory: Mutex::default(),
     });
     let (store, writer) = reflector::store::<System>();
-    let forget = Arc::clone(&context);
+    let seen = Arc::clone(&context);
     let systems = reflector(
         writer,
         watcher(Api::<System>::all(client), watcher::Config::default()).default_backoff(),
     )
     .map_ok(|event| event.modify(|system| system.meta_mut().managed_fields = None))
-    .inspect_ok(move |event| {
-        if let watcher::Event::Delete(system) = event {
-            forget.forget(&key(system));
+    .inspect(move |event| {
+        health.watch("PaymentSystem", event.is_ok());
+        match event {
+            Ok(watcher::Event::Delete(system)) => seen.forget(&key(system)),
+            Ok(watcher::Event::InitDone) => {
+                health.listed();
+                seen.metrics.set_ready();
+            }
+            _ => {}
         }
     })
     .applied_objects()
     .map_ok(|system| ObjectRef::from_obj(&system));
     let touched =
         touched.map(|(namespace, name)| Ok(ObjectRef::<System>::new(&name).within(&namespace)));
-    let queue = stream::select(systems, touched).take_until(stop);
+    let queue = stream::select(systems, touched);
+    let queue = stream::select(queue, all_when_leading(&context, &store));
+    let (waiting, known) = (Arc::clone(&context), store.clone());
+    let queue = queue
+        .inspect_ok(move |system| {
+            // What is left of a system that is gone gets no pass.
+            if known.get(system).is_some() {
+                waiting.queued(system);
+            }
+        })
+        .take_until(stop);
     let config = Config::default()
         .debounce(DEBOUNCE)
         .concurrency(CONCURRENCY);
-    applier(pass, on_error, context, store, queue.boxed(), config)
-        .for_each(|result| async move {
+    let passes = applier(pass, on_error, context, store, queue.boxed(), config).for_each(
+        |result| async move {
             if let Err(error) = result {
                 debug!(error = %chain(&error), "pass ended");
             }
-        })
-        .await;
-    drop(tasks);
+        },
+    );
+    tokio::select! {
+        () = passes => {}
+        _ = future::select_all(tasks) => error!("a watch has ended"),
+    }
+}
+
+/// Every system, once, when this process begins to lead.
+fn all_when_leading<E>(
+    context: &Arc<Context>,
+    store: &Store<System>,
+) -> impl Stream<Item = Result<ObjectRef<System>, E>> + use<E> {
+    let (context, store) = (Arc::clone(context), store.clone());
+    let begun = async move {
+        context.leadership.begins().await;
+        context.metrics.set_leads();
+        let systems = store.state();
+        stream::iter(
+            systems
+                .into_iter()
+                .map(|system| Ok(ObjectRef::from_obj(&*system))),
+        )
+    };
+    begun.flatten_stream()
 }
 
 fn key(system: &System) -> SystemKey {
@@ -170,7 +250,13 @@ fn pass(
 ) -> BoxFuture<'static, Result<Action, PassError>> {
     Box::pin(async move {
         let key = key(&system);
+        context.metrics.begun(&key);
         match &system.0 {
+            Ok(object) if !context.leadership.leads() => {
+                let secrets = named_secrets(&object.spec);
+                context.watches.name_secrets(&key, &secrets);
+                Ok(Action::await_change())
+            }
             Ok(object) => context.reconcile(&key, object).await,
             Err(invalid) => {
                 error!(namespace = key.0, name = key.1, %invalid, "a PaymentSystem cannot be read: install the matching definition");
@@ -203,8 +289,14 @@ impl Context {
         self.memory.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    fn queued(&self, system: &ObjectRef<System>) {
+        let namespace = system.namespace.clone().unwrap_or_default();
+        self.metrics.queued((namespace, system.name.clone()));
+    }
+
     fn forget(&self, key: &SystemKey) {
         self.memory().remove(key);
+        self.metrics.forget(key);
         self.watches
             .name_secrets(key, &std::collections::BTreeSet::new());
     }
@@ -288,6 +380,7 @@ impl Context {
     ) -> Result<(), PassError> {
         let object = self.with_latest_status(key, object);
         let status = report::status(&object, observed, outcome, Timestamp::now());
+        self.measure(key, &object, &status);
         if object.status.as_ref() == Some(&status) {
             return Ok(());
         }
@@ -323,6 +416,18 @@ impl Context {
         let uid = object.uid().unwrap_or_default();
         self.memory().entry(key.clone()).or_default().status = Some((uid, version, status));
         Ok(())
+    }
+
+    /// Times how long a system takes to be ready as specified. An edit that leaves it ready takes
+    /// as long as the pass.
+    fn measure(&self, key: &SystemKey, object: &PaymentSystem, status: &PaymentSystemStatus) {
+        let before = object.status.as_ref();
+        let observed = before.map(|status| status.observed_generation);
+        let now = Instant::now();
+        if observed != object.metadata.generation {
+            self.metrics.seen(key, false, now);
+        }
+        self.metrics.seen(key, report::is_ready(status), now);
     }
 
     /// The object with the status this operator wrote last, if the watch has not shown it yet.

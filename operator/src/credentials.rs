@@ -11,7 +11,7 @@ use contract::names::channel_key as key;
 use serde_json::{Value, json};
 
 use crate::{
-    build::{coordinator, labels, names},
+    build::{common, coordinator, labels, names, secrets},
     keys::{KeyError, password, rsa_pair, upper_hex},
     validate::ValidSystem,
 };
@@ -58,16 +58,6 @@ impl Generated {
         }
     }
 
-    const fn component(self) -> &'static str {
-        match self {
-            Self::Mysql => labels::component::MYSQL,
-            Self::Redis => labels::component::REDIS,
-            Self::Coordinator => labels::component::COORDINATOR,
-            Self::Orders => labels::component::ORDERS,
-            Self::Simulator => labels::component::SIMULATOR,
-        }
-    }
-
     fn values(self) -> Result<BTreeMap<&'static str, String>, KeyError> {
         Ok(match self {
             Self::Mysql => BTreeMap::from([
@@ -85,24 +75,25 @@ impl Generated {
         })
     }
 
-    /// The Secret with fresh values, ready to be created.
+    /// The Secret with fresh values, ready to be created. One that outlives its system is created
+    /// with all that is said about it, so that nothing is left to apply. An owner is not: what a
+    /// create request sets no later apply takes away, and retention may be changed.
     pub fn manifest(self, system: &ValidSystem) -> Result<Value, KeyError> {
         let data: BTreeMap<_, _> = self
             .values()?
             .into_iter()
             .map(|(key, value)| (key, STANDARD.encode(value)))
             .collect();
-        Ok(json!({
-            "apiVersion": "v1",
-            "kind": "Secret",
-            "metadata": {
-                "name": self.name(&system.name),
-                "namespace": system.namespace,
-                "labels": labels::all(&system.name, self.component()),
-            },
-            "type": "Opaque",
-            "data": data,
-        }))
+        let mut said = secrets::manifest(system, self).value;
+        let hash = common::digest(&said);
+        let metadata = said["metadata"].as_object_mut();
+        let owned = metadata.is_some_and(|metadata| metadata.remove("ownerReferences").is_some());
+        if !owned {
+            said["metadata"]["annotations"][labels::DESIRED_HASH] = json!(hash);
+        }
+        said["type"] = json!("Opaque");
+        said["data"] = json!(data);
+        Ok(said)
     }
 }
 

@@ -1,12 +1,16 @@
-//! The objects that install the operator: namespace, identity, permissions, Deployment.
+//! The objects that install the operator: namespace, identity, permissions, the fence that keeps
+//! late writes out, Deployment.
 //!
 //! The permissions are made from the table in `kinds`; each rule carries its reason.
+
+mod fence;
 
 use serde_json::{Value, json};
 
 use crate::{
     build::common,
     kinds::{Entry, KINDS},
+    leader::LEASE,
 };
 
 /// What an installation is made of.
@@ -99,6 +103,14 @@ pub fn yaml(installation: &Installation) -> Result<String, serde_saphyr::ser::Er
             "metadata": metadata(namespace),
         }))?,
         cluster_role()?,
+        lease_role(namespace)?,
+        document(&json!({
+            "apiVersion": "rbac.authorization.k8s.io/v1",
+            "kind": "RoleBinding",
+            "metadata": metadata(namespace),
+            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
+            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": namespace}],
+        }))?,
         document(&json!({
             "apiVersion": "rbac.authorization.k8s.io/v1",
             "kind": "ClusterRoleBinding",
@@ -106,6 +118,8 @@ pub fn yaml(installation: &Installation) -> Result<String, serde_saphyr::ser::Er
             "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME},
             "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": namespace}],
         }))?,
+        document(&fence::policy(namespace))?,
+        document(&fence::binding(namespace))?,
         document(&deployment(installation))?,
         document(&json!({
             "apiVersion": "v1",
@@ -147,6 +161,27 @@ fn cluster_role() -> Result<String, serde_saphyr::ser::Error> {
     Ok(format!("{head}rules:\n{}", rules.concat()))
 }
 
+/// The lease has a fixed name, but a create request cannot be told by name.
+fn lease_role(namespace: &str) -> Result<String, serde_saphyr::ser::Error> {
+    let head = document(&json!({
+        "apiVersion": "rbac.authorization.k8s.io/v1",
+        "kind": "Role",
+        "metadata": metadata(namespace),
+    }))?;
+    Ok(format!(
+        "{head}rules:
+# of several operators, the holder of the lease writes
+- apiGroups: [\"coordination.k8s.io\"]
+  resources: [leases]
+  verbs: [create]
+- apiGroups: [\"coordination.k8s.io\"]
+  resources: [leases]
+  resourceNames: [{LEASE}]
+  verbs: [get, list, watch, update]
+"
+    ))
+}
+
 fn labels() -> Value {
     json!({"app.kubernetes.io/name": NAME, "app.kubernetes.io/part-of": "payment-system"})
 }
@@ -155,21 +190,30 @@ fn metadata(namespace: &str) -> Value {
     json!({"name": NAME, "namespace": namespace, "labels": labels()})
 }
 
-/// One replica, replaced and never doubled: there is no leader election.
+/// Two replicas: one leads, the other is warm. A new one is ready before an old one goes.
 fn deployment(installation: &Installation) -> Value {
     json!({
         "apiVersion": "apps/v1",
         "kind": "Deployment",
         "metadata": metadata(&installation.namespace),
         "spec": {
-            "replicas": 1,
-            "strategy": {"type": "Recreate"},
+            "replicas": 2,
+            "strategy": {
+                "type": "RollingUpdate",
+                "rollingUpdate": {"maxSurge": 1, "maxUnavailable": 0},
+            },
             "selector": {"matchLabels": labels()},
             "template": {
                 "metadata": {"labels": labels()},
                 "spec": {
                     "serviceAccountName": NAME,
                     "terminationGracePeriodSeconds": 10,
+                    "topologySpreadConstraints": [{
+                        "maxSkew": 1,
+                        "topologyKey": "kubernetes.io/hostname",
+                        "whenUnsatisfiable": "ScheduleAnyway",
+                        "labelSelector": {"matchLabels": labels()},
+                    }],
                     "securityContext": {
                         "runAsNonRoot": true,
                         "runAsUser": 65532,
@@ -184,7 +228,12 @@ fn deployment(installation: &Installation) -> Value {
 }
 
 fn container(installation: &Installation) -> Value {
-    let mut env = vec![json!({"name": "RUNTIME_IMAGE", "value": installation.runtime_image})];
+    let field = |path: &str| json!({"fieldRef": {"fieldPath": path}});
+    let mut env = vec![
+        json!({"name": "POD_NAME", "valueFrom": field("metadata.name")}),
+        json!({"name": "POD_NAMESPACE", "valueFrom": field("metadata.namespace")}),
+        json!({"name": "RUNTIME_IMAGE", "value": installation.runtime_image}),
+    ];
     if let Some(image) = &installation.simulator_image {
         env.push(json!({"name": "SIMULATOR_IMAGE", "value": image}));
     }

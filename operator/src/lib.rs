@@ -4,6 +4,9 @@
 //! → [`build`] (pure: every manifest) → [`apply`] (server-side apply, only where desired ⊄ live,
 //! stage by stage) → [`report`] (status and events, only on change).
 //!
+//! Of several operators one writes: the holder of a lease ([`leader`]); the others keep their caches
+//! warm. Every request passes [`requests`], which lets no write through without the lease.
+//!
 //! Guarantees: equal input gives equal manifests; at rest nothing is written; data and
 //! credentials outlive the `PaymentSystem` unless its owner opted into deletion; a crash between
 //! any two requests is repaired by the next pass.
@@ -19,14 +22,17 @@ pub mod credentials;
 pub mod decimal;
 pub mod events;
 pub mod gates;
+pub mod health;
 pub mod install;
 pub mod keys;
 pub mod kinds;
+pub mod leader;
 pub mod metrics;
 pub mod observe;
 pub mod quantity;
 pub mod reconciliation;
 pub mod report;
+pub mod requests;
 pub mod server;
 pub mod subset;
 pub mod validate;

@@ -1,10 +1,19 @@
 //! `payment-operator`: runs the operator, or prints what installs it.
 
-use std::{io::Write, net::SocketAddr, sync::Arc};
+use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
-use payment_operator::{controller, install, metrics::Metrics, server, validate::Settings};
+use kube::{Client, Config};
+use payment_operator::{
+    controller::{self, Process},
+    health::Health,
+    install, keys,
+    leader::{Candidate, Elector, Leadership},
+    metrics::Metrics,
+    requests, server,
+    validate::Settings,
+};
 use tokio::signal::unix::{SignalKind, signal};
 
 /// glibc keeps the memory of the first lists; this allocator gives it back.
@@ -48,6 +57,15 @@ struct Run {
     /// Where liveness, readiness and metrics are served.
     #[arg(long, env = "LISTEN", default_value = "0.0.0.0:8080")]
     listen: SocketAddr,
+    /// Namespace of the lease that the operator that writes holds.
+    #[arg(long, env = "POD_NAMESPACE", default_value = "payment-system")]
+    namespace: String,
+    /// Name of this operator in the lease: that of its pod. Of two at a time, never the same.
+    #[arg(long, env = "POD_NAME")]
+    identity: Option<String>,
+    /// Seconds after which the lease of an operator that is silent is another's.
+    #[arg(long, env = "LEASE_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(4..=600))]
+    lease_seconds: u64,
 }
 
 #[derive(Args)]
@@ -107,22 +125,53 @@ async fn run(options: Run) -> anyhow::Result<()> {
         runtime_image,
         simulator_image,
         listen,
+        namespace,
+        identity,
+        lease_seconds,
     } = options;
-    let client = kube::Client::try_default()
+    let process = Process {
+        metrics: Arc::new(Metrics::default()),
+        health: Arc::new(Health::default()),
+        leadership: Leadership::standby(),
+    };
+    let config = Config::infer()
         .await
+        .context("cannot find the API server")?;
+    let client = requests::client(config.clone(), &process.leadership, &process.metrics)
         .context("cannot reach the API server")?;
-    let metrics = Arc::new(Metrics::default());
+    let candidate = Candidate {
+        namespace,
+        identity: identity.map_or_else(one_of_a_kind, Ok)?,
+        lease: Duration::from_secs(lease_seconds),
+    };
+    let mut elector = Elector::new(Client::try_from(config)?, candidate, &process);
     let settings = Settings {
         runtime_image,
         simulator_image,
     };
     let mut terminate = signal(SignalKind::terminate())?;
+    let (stopped, stopping) = tokio::sync::oneshot::channel();
     let stop = async move {
         terminate.recv().await;
+        let _ = stopped.send(());
     };
+    let served = server::serve(
+        listen,
+        Arc::clone(&process.metrics),
+        Arc::clone(&process.health),
+    );
     tokio::select! {
-        result = server::serve(listen, Arc::clone(&metrics)) => result.context("cannot serve")?,
-        () = controller::run(client, settings, metrics, stop) => {}
+        result = served => result.context("cannot serve")?,
+        lost = elector.run() => return Err(lost).context("lost the lease"),
+        () = controller::run_as(process, client, settings, stop) => {}
     }
+    anyhow::ensure!(stopping.await.is_ok(), "the operator ended by itself");
+    elector.release().await;
     Ok(())
+}
+
+/// A name for an operator outside of a cluster.
+fn one_of_a_kind() -> anyhow::Result<String> {
+    let suffix = keys::upper_hex(8).context("cannot make a name")?;
+    Ok(format!("payment-operator-{}", suffix.to_lowercase()))
 }

@@ -85,6 +85,12 @@ pub fn status(
     }
 }
 
+/// Whether a status says that the system is ready.
+pub fn is_ready(status: &PaymentSystemStatus) -> bool {
+    let mut conditions = status.conditions.iter();
+    conditions.any(|condition| condition.type_ == READY && condition.status == "True")
+}
+
 fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Condition {
     Condition {
         type_: kind.to_owned(),

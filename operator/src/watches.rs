@@ -20,15 +20,21 @@ use kube::{
         watcher::{self, Event, watcher},
     },
 };
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio_util::task::AbortOnDropHandle;
 use tracing::{info, warn};
 
 use crate::{
     build::labels,
-    cache::{Cache, Live, NamedSecret, SystemKey, key_digests, system_of},
+    cache::{Cache, Filed, Live, NamedSecret, SystemKey, key_digests, system_of},
+    health::Health,
     kinds::{Entry, KINDS, Kind},
 };
+
+/// Objects of one answer of a list, and kinds that are listed at a time: what an answer takes as a
+/// parsed tree is the peak of the operator's memory, and stays with it as fragments.
+const PAGE: u32 = 25;
+const LISTS_AT_A_TIME: usize = 2;
 
 /// Where watches report, and what they hold.
 #[derive(Clone)]
@@ -36,6 +42,8 @@ pub struct Watches {
     client: Client,
     cache: Arc<Cache>,
     touched: UnboundedSender<SystemKey>,
+    health: Arc<Health>,
+    lists: Arc<Semaphore>,
     secrets: Arc<Mutex<HashMap<(String, String), SecretWatch>>>,
 }
 
@@ -45,11 +53,18 @@ struct SecretWatch {
 }
 
 impl Watches {
-    pub fn new(client: Client, cache: Arc<Cache>, touched: UnboundedSender<SystemKey>) -> Self {
+    pub fn new(
+        client: Client,
+        cache: Arc<Cache>,
+        touched: UnboundedSender<SystemKey>,
+        health: Arc<Health>,
+    ) -> Self {
         Self {
             client,
             cache,
             touched,
+            health,
+            lists: Arc::new(Semaphore::new(LISTS_AT_A_TIME)),
             secrets: Arc::default(),
         }
     }
@@ -88,14 +103,20 @@ impl Watches {
         let api = Api::<DynamicObject>::all_with(self.client.clone(), &entry.resource());
         let config = watcher::Config::default()
             .labels(labels::SELECTOR)
-            .page_size(100);
+            .page_size(PAGE);
         let mut events = watcher(api, config).default_backoff().boxed();
         let mut list = Vec::new();
+        let mut turn = None;
         while let Some(event) = events.next().await {
+            self.health.watch(entry.name, event.is_ok());
             match event {
-                Ok(Event::Init) => list.clear(),
-                Ok(Event::InitApply(object)) => list.push(pruned(object)),
+                Ok(Event::Init) => {
+                    list.clear();
+                    turn = self.lists.acquire().await.ok();
+                }
+                Ok(Event::InitApply(object)) => list.extend(Filed::new(entry.kind, object)),
                 Ok(Event::InitDone) => {
+                    turn = None;
                     let touched = self.cache.replace(entry.kind, std::mem::take(&mut list));
                     self.touch_all(touched);
                     listed.notify_one();
@@ -109,9 +130,13 @@ impl Watches {
                     self.cache.remove(entry.kind, &object);
                     self.touch_all(system_of(&object.metadata));
                 }
-                Err(error) => warn!(kind = entry.name, %error, "watch failed; trying again"),
+                Err(error) => {
+                    turn = None;
+                    warn!(kind = entry.name, %error, "watch failed; trying again");
+                }
             }
         }
+        drop(turn);
     }
 
     /// Follows an optional kind while its definition exists.
@@ -228,9 +253,4 @@ impl Watches {
 
 fn present(secret: DynamicObject) -> NamedSecret {
     NamedSecret::Present(key_digests(&Live::new(Kind::Secret, secret).value()))
-}
-
-fn pruned(mut object: DynamicObject) -> DynamicObject {
-    object.metadata.managed_fields = None;
-    object
 }

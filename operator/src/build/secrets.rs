@@ -5,30 +5,33 @@ use crds::resources::Retention;
 use serde_json::json;
 
 use super::{Manifest, Presence, Stage, common, labels::component};
-use crate::{credentials, kinds::Kind, validate::ValidSystem};
+use crate::{
+    credentials::{self, Generated},
+    kinds::Kind,
+    validate::ValidSystem,
+};
 
 pub fn manifests(system: &ValidSystem) -> Vec<Manifest> {
-    credentials::needed(system)
-        .into_iter()
-        .map(|secret| {
-            let (component, retention) = match secret {
-                credentials::Generated::Mysql => (component::MYSQL, system.spec.mysql.retention),
-                credentials::Generated::Redis => (component::REDIS, system.spec.redis.retention),
-                credentials::Generated::Coordinator => {
-                    (component::COORDINATOR, system.spec.mysql.retention)
-                }
-                credentials::Generated::Orders => (component::ORDERS, system.spec.mysql.retention),
-                credentials::Generated::Simulator => (component::SIMULATOR, Retention::Delete),
-            };
-            let identity = (Kind::Secret, secret.name(&system.name), component);
-            let manifest = match retention {
-                Retention::Retain => common::retained(system, identity, Stage::Stores, json!({})),
-                Retention::Delete => common::owned(system, identity, Stage::Stores, json!({})),
-            };
-            Manifest {
-                presence: Presence::WhenPresent,
-                ..manifest
-            }
-        })
-        .collect()
+    let needed = credentials::needed(system).into_iter();
+    needed.map(|secret| manifest(system, secret)).collect()
+}
+
+/// What is said about one Secret.
+pub fn manifest(system: &ValidSystem, secret: Generated) -> Manifest {
+    let (component, retention) = match secret {
+        Generated::Mysql => (component::MYSQL, system.spec.mysql.retention),
+        Generated::Redis => (component::REDIS, system.spec.redis.retention),
+        Generated::Coordinator => (component::COORDINATOR, system.spec.mysql.retention),
+        Generated::Orders => (component::ORDERS, system.spec.mysql.retention),
+        Generated::Simulator => (component::SIMULATOR, Retention::Delete),
+    };
+    let identity = (Kind::Secret, secret.name(&system.name), component);
+    let manifest = match retention {
+        Retention::Retain => common::retained(system, identity, Stage::Stores, json!({})),
+        Retention::Delete => common::owned(system, identity, Stage::Stores, json!({})),
+    };
+    Manifest {
+        presence: Presence::WhenPresent,
+        ..manifest
+    }
 }

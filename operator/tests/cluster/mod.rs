@@ -175,6 +175,10 @@ impl Cluster {
         }
     }
 
+    pub fn port(&self) -> u16 {
+        self.port
+    }
+
     pub fn systems(&self) -> Api<PaymentSystem> {
         Api::namespaced(self.client.clone(), NAMESPACE)
     }
