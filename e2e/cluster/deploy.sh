@@ -12,7 +12,11 @@ apply=(apply --server-side --force-conflicts --field-manager payment-install -f 
 echo "==> operator $OPERATOR_IMAGE"
 "$operator" crds | kubectl "${apply[@]}"
 kubectl wait --for=condition=Established --timeout=60s crd/paymentsystems.paymentsystem.dev
-"$operator" manifests --namespace payment-system --image "$OPERATOR_IMAGE" \
+monitoring=()
+if kubectl get crd prometheusrules.monitoring.coreos.com servicemonitors.monitoring.coreos.com > /dev/null 2>&1; then
+  monitoring=(--monitoring)
+fi
+"$operator" manifests "${monitoring[@]}" --namespace payment-system --image "$OPERATOR_IMAGE" \
   --runtime-image "$RUNTIME_IMAGE" --simulator-image "$SIMULATOR_IMAGE" | kubectl "${apply[@]}"
 kubectl -n payment-system rollout status deployment --timeout=120s
 

@@ -4,6 +4,7 @@
 //! The permissions are made from the table in `kinds`; each rule carries its reason.
 
 mod fence;
+pub mod monitoring;
 
 use serde_json::{Value, json};
 

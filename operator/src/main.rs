@@ -82,6 +82,9 @@ struct Manifests {
     /// Namespace of the operator.
     #[arg(long, default_value = "payment-system")]
     namespace: String,
+    /// Also what the Prometheus Operator needs to scrape the operator, and its alerts.
+    #[arg(long)]
+    monitoring: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -93,14 +96,17 @@ fn main() -> anyhow::Result<()> {
                 runtime_image,
                 simulator_image,
                 namespace,
+                monitoring,
             } = options;
+            let alerts = monitoring.then(|| install::monitoring::yaml(&namespace));
             let installation = install::Installation {
                 namespace,
                 image,
                 runtime_image,
                 simulator_image,
             };
-            print(&install::yaml(&installation)?)
+            print(&install::yaml(&installation)?)?;
+            alerts.transpose()?.map_or(Ok(()), |alerts| print(&alerts))
         }
         Command::Crds => print(&crds::crd_yaml()?),
     }
