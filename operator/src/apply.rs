@@ -76,8 +76,11 @@ impl Writer<'_> {
         manifests: &[Manifest],
     ) -> Result<(), ApplyError> {
         for manifest in manifests {
-            self.apply_one(manifest, observed.get(manifest.kind, &manifest.name), gates)
-                .await?;
+            let live = observed.get(manifest.kind, &manifest.name);
+            if let Some(live) = live {
+                self.release(manifest, live, &system.uid).await?;
+            }
+            self.apply_one(manifest, live, gates).await?;
         }
         for ((kind, name), live) in &observed.objects {
             let desired = manifests.iter().any(|m| m.kind == *kind && m.name == *name);
@@ -123,6 +126,34 @@ impl Writer<'_> {
             self.patch(manifest.kind, name, FIRST_REPLICAS_MANAGER, &first)
                 .await?;
         }
+        Ok(())
+    }
+
+    /// Takes its owner from an object that is to outlive it: applying a manifest without owner
+    /// leaves one that the object was created with.
+    async fn release(&self, manifest: &Manifest, live: &Live, uid: &str) -> Result<(), ApplyError> {
+        let (kind, name) = (manifest.kind, manifest.name.as_str());
+        let outlives = manifest.value["metadata"]["ownerReferences"].is_null();
+        if !outlives || live.deleting || !owned_by(live, uid) {
+            return Ok(());
+        }
+        info!(kind = kind.name(), name, "keeping: outlives its owner");
+        let mut owners = live.value()["metadata"]["ownerReferences"].take();
+        if let Some(owners) = owners.as_array_mut() {
+            owners.retain(|owner| owner["uid"] != uid);
+        }
+        let patch = Patch::Merge(json!({"metadata": {
+            "resourceVersion": live.resource_version.to_string(),
+            "ownerReferences": owners,
+        }}));
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.metrics.write("patch", kind);
+        let result = self.api(kind).patch(name, &parameters, &patch).await;
+        let object = result.map_err(failed("release", kind, name))?;
+        self.cache.put(kind, object);
         Ok(())
     }
 

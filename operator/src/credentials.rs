@@ -2,16 +2,18 @@
 //!
 //! Guarantees: a Secret that exists is adopted as it is, never overwritten, whether the operator
 //! made it, an earlier PaymentSystem of the same name left it, or a person wrote it. Making one is
-//! a single create request, so a crash leaves either the whole Secret or none.
+//! a single create request, so a crash leaves either the whole Secret or none; one that is to go
+//! with its PaymentSystem belongs to it from that request on.
 
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use contract::names::channel_key as key;
+use crds::resources::Retention;
 use serde_json::{Value, json};
 
 use crate::{
-    build::{coordinator, labels, names},
+    build::{common, coordinator, labels, names},
     keys::{KeyError, password, rsa_pair, upper_hex},
     validate::ValidSystem,
 };
@@ -58,7 +60,16 @@ impl Generated {
         }
     }
 
-    const fn component(self) -> &'static str {
+    /// What becomes of it when its PaymentSystem is deleted.
+    pub fn retention(self, system: &ValidSystem) -> Retention {
+        match self {
+            Self::Mysql | Self::Coordinator | Self::Orders => system.spec.mysql.retention,
+            Self::Redis => system.spec.redis.retention,
+            Self::Simulator => Retention::Delete,
+        }
+    }
+
+    pub const fn component(self) -> &'static str {
         match self {
             Self::Mysql => labels::component::MYSQL,
             Self::Redis => labels::component::REDIS,
@@ -92,7 +103,7 @@ impl Generated {
             .into_iter()
             .map(|(key, value)| (key, STANDARD.encode(value)))
             .collect();
-        Ok(json!({
+        let mut secret = json!({
             "apiVersion": "v1",
             "kind": "Secret",
             "metadata": {
@@ -102,7 +113,11 @@ impl Generated {
             },
             "type": "Opaque",
             "data": data,
-        }))
+        });
+        if self.retention(system) == Retention::Delete {
+            secret["metadata"]["ownerReferences"] = json!([common::owner(system)]);
+        }
+        Ok(secret)
     }
 }
 
