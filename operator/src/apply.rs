@@ -48,6 +48,11 @@ impl ApplyError {
             Self::Write { .. } => "ApplyFailed",
         }
     }
+
+    fn is_conflict(&self) -> bool {
+        let Self::Write { source, .. } = self;
+        matches!(&**source, kube::Error::Api(status) if status.is_conflict())
+    }
 }
 
 /// Writes objects of one namespace.
@@ -67,28 +72,30 @@ impl Writer<'_> {
         )
     }
 
-    /// Applies all manifests that may be applied, then removes what is no longer desired.
+    /// Applies all manifests that may be applied, then removes what is no longer desired. Returns
+    /// whether everything is as it was looked at; what has changed meanwhile was left alone.
     pub async fn apply(
         &self,
         system: &ValidSystem,
         observed: &Observed,
         gates: &Gates,
         manifests: &[Manifest],
-    ) -> Result<(), ApplyError> {
+    ) -> Result<bool, ApplyError> {
+        let mut current = true;
         for manifest in manifests {
             let live = observed.get(manifest.kind, &manifest.name);
             if let Some(live) = live {
                 self.release(manifest, live, &system.uid).await?;
             }
-            self.apply_one(manifest, live, gates).await?;
+            current &= self.apply_one(manifest, live, gates).await?;
         }
         for ((kind, name), live) in &observed.objects {
             let desired = manifests.iter().any(|m| m.kind == *kind && m.name == *name);
             if !desired && kind.removable() && !live.deleting && owned_by(live, &system.uid) {
-                self.delete(*kind, name, &live.uid).await?;
+                current &= self.delete(*kind, name, &live.uid).await?;
             }
         }
-        Ok(())
+        Ok(current)
     }
 
     async fn apply_one(
@@ -96,37 +103,63 @@ impl Writer<'_> {
         manifest: &Manifest,
         live: Option<&Live>,
         gates: &Gates,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<bool, ApplyError> {
         match live {
-            Some(live) if live.deleting || !gates.may_change(manifest) => return Ok(()),
+            Some(live) if live.deleting || !gates.may_change(manifest) => return Ok(true),
             None if manifest.presence == Presence::WhenPresent || !gates.may_create(manifest) => {
-                return Ok(());
+                return Ok(true);
             }
             _ => {}
         }
         let (kind, name) = (manifest.kind.name(), manifest.name.as_str());
         let desired = with_hash(manifest);
-        if let Some(live) = live {
-            let Some(path) = difference(&desired, live) else {
-                return Ok(());
-            };
-            info!(kind, name, path, "correcting");
-        } else {
+        let Some(live) = live else {
             info!(kind, name, "creating");
+            self.create(manifest, &desired).await?;
+            return Ok(true);
+        };
+        let Some(path) = difference(&desired, live) else {
+            return Ok(true);
+        };
+        info!(kind, name, path, "correcting");
+        self.correct(manifest, desired, live).await
+    }
+
+    async fn create(&self, manifest: &Manifest, desired: &Value) -> Result<(), ApplyError> {
+        let (kind, name) = (manifest.kind, manifest.name.as_str());
+        self.patch(kind, name, FIELD_MANAGER, desired).await?;
+        let Some(replicas) = manifest.first_replicas else {
+            return Ok(());
+        };
+        let first = json!({
+            "apiVersion": desired["apiVersion"],
+            "kind": desired["kind"],
+            "metadata": {"name": name},
+            "spec": {"replicas": replicas},
+        });
+        self.patch(kind, name, FIRST_REPLICAS_MANAGER, &first).await
+    }
+
+    /// Applies a manifest to an object that exists. One that only has to say something about an
+    /// object that others make must not make it, empty, where it has just been deleted.
+    async fn correct(
+        &self,
+        manifest: &Manifest,
+        mut desired: Value,
+        live: &Live,
+    ) -> Result<bool, ApplyError> {
+        let (kind, name) = (manifest.kind, manifest.name.as_str());
+        let others = manifest.presence == Presence::WhenPresent;
+        if others {
+            desired["metadata"]["uid"] = json!(live.uid);
         }
-        self.patch(manifest.kind, name, FIELD_MANAGER, &desired)
-            .await?;
-        if let (None, Some(replicas)) = (live, manifest.first_replicas) {
-            let first = json!({
-                "apiVersion": desired["apiVersion"],
-                "kind": desired["kind"],
-                "metadata": {"name": name},
-                "spec": {"replicas": replicas},
-            });
-            self.patch(manifest.kind, name, FIRST_REPLICAS_MANAGER, &first)
-                .await?;
+        match self.patch(kind, name, FIELD_MANAGER, &desired).await {
+            Err(error) if others && error.is_conflict() => {
+                debug!(kind = kind.name(), name, "is gone");
+                Ok(false)
+            }
+            result => result.map(|()| true),
         }
-        Ok(())
     }
 
     /// Takes its owner from an object that is to outlive it: applying a manifest without owner
@@ -175,7 +208,7 @@ impl Writer<'_> {
         Ok(())
     }
 
-    async fn delete(&self, kind: Kind, name: &str, uid: &str) -> Result<(), ApplyError> {
+    async fn delete(&self, kind: Kind, name: &str, uid: &str) -> Result<bool, ApplyError> {
         info!(kind = kind.name(), name, "deleting: no longer desired");
         let parameters = DeleteParams::background().preconditions(Preconditions {
             uid: Some(uid.to_owned()),
@@ -183,11 +216,15 @@ impl Writer<'_> {
         });
         self.metrics.write("delete", kind);
         match self.api(kind).delete(name, &parameters).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {
                 debug!(kind = kind.name(), name, "already gone");
-                Ok(())
+                Ok(true)
             }
-            result => result.map(drop).map_err(failed("delete", kind, name)),
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
+                debug!(kind = kind.name(), name, "is another one by now");
+                Ok(false)
+            }
+            result => result.map(|_| true).map_err(failed("delete", kind, name)),
         }
     }
 
