@@ -5,6 +5,8 @@
 //! order of the manifests; a crash in between leaves a state from which the next pass goes on.
 //! Only objects that this PaymentSystem owns are deleted, by UID, and never data or credentials.
 
+use std::sync::Arc;
+
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
@@ -115,29 +117,22 @@ impl Writer<'_> {
         let desired = with_hash(manifest);
         let Some(live) = live else {
             info!(kind, name, "creating");
-            self.create(manifest, &desired).await?;
-            return Ok(true);
+            let made = self
+                .patch(manifest.kind, name, FIELD_MANAGER, &desired)
+                .await?;
+            return match made {
+                Some(made) => self.keep_replicas(manifest, &made).await,
+                None => Ok(true),
+            };
         };
+        if !self.keep_replicas(manifest, live).await? {
+            return Ok(false);
+        }
         let Some(path) = difference(&desired, live) else {
             return Ok(true);
         };
         info!(kind, name, path, "correcting");
         self.correct(manifest, desired, live).await
-    }
-
-    async fn create(&self, manifest: &Manifest, desired: &Value) -> Result<(), ApplyError> {
-        let (kind, name) = (manifest.kind, manifest.name.as_str());
-        self.patch(kind, name, FIELD_MANAGER, desired).await?;
-        let Some(replicas) = manifest.first_replicas else {
-            return Ok(());
-        };
-        let first = json!({
-            "apiVersion": desired["apiVersion"],
-            "kind": desired["kind"],
-            "metadata": {"name": name},
-            "spec": {"replicas": replicas},
-        });
-        self.patch(kind, name, FIRST_REPLICAS_MANAGER, &first).await
     }
 
     /// Applies a manifest to an object that exists. One that only has to say something about an
@@ -158,7 +153,56 @@ impl Writer<'_> {
                 debug!(kind = kind.name(), name, "is gone");
                 Ok(false)
             }
-            result => result.map(|()| true),
+            result => result.map(|_| true),
+        }
+    }
+
+    /// Sees to it that an autoscaled Deployment has its fewest replicas, which the request after
+    /// its creation may not have given it, and that it keeps the number it has when our next apply
+    /// no longer names one. Returns false if it has changed meanwhile.
+    async fn keep_replicas(&self, manifest: &Manifest, live: &Live) -> Result<bool, ApplyError> {
+        let Some(fewest) = manifest.first_replicas else {
+            return Ok(true);
+        };
+        let now = live.replicas();
+        // None at all is how a person switches an autoscaler off.
+        let enough = now == 0 || now >= fewest;
+        if enough && !live.owns_replicas {
+            return Ok(true);
+        }
+        let kept = if enough { now } else { fewest };
+        // Of one that was just made only its status changes, and often.
+        let version = (!live.unchanged()).then_some(live.resource_version);
+        self.hand_over(manifest, kept, version).await
+    }
+
+    /// Gives a Deployment its number of replicas for the autoscaler to go on from. Returns false
+    /// if it no longer is at the version that was looked at.
+    async fn hand_over(
+        &self,
+        manifest: &Manifest,
+        replicas: i32,
+        version: Option<u64>,
+    ) -> Result<bool, ApplyError> {
+        let (kind, name) = (manifest.kind, manifest.name.as_str());
+        let mut number = json!({
+            "apiVersion": manifest.value["apiVersion"],
+            "kind": manifest.value["kind"],
+            "metadata": {"name": name},
+            "spec": {"replicas": replicas},
+        });
+        if let Some(version) = version {
+            number["metadata"]["resourceVersion"] = json!(version.to_string());
+        }
+        match self
+            .patch(kind, name, FIRST_REPLICAS_MANAGER, &number)
+            .await
+        {
+            Err(error) if version.is_some() && error.is_conflict() => {
+                debug!(name, "has changed meanwhile");
+                Ok(false)
+            }
+            result => result.map(|_| true),
         }
     }
 
@@ -196,7 +240,7 @@ impl Writer<'_> {
         name: &str,
         manager: &str,
         desired: &Value,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<Option<Arc<Live>>, ApplyError> {
         let parameters = PatchParams::apply(manager).force().validation_strict();
         self.metrics.write("apply", kind);
         let result = self
@@ -204,8 +248,7 @@ impl Writer<'_> {
             .patch(name, &parameters, &Patch::Apply(desired))
             .await;
         let object = result.map_err(failed("apply", kind, name))?;
-        self.cache.put(kind, object);
-        Ok(())
+        Ok(self.cache.put(kind, object))
     }
 
     async fn delete(&self, kind: Kind, name: &str, uid: &str) -> Result<bool, ApplyError> {
@@ -252,7 +295,9 @@ impl Writer<'_> {
             }
             Err(kube::Error::Api(status)) if exists(&status) => {
                 info!(name, "adopting the Secret that exists");
-                self.patch(kind, name, FIELD_MANAGER, &metadata).await
+                self.patch(kind, name, FIELD_MANAGER, &metadata)
+                    .await
+                    .map(drop)
             }
             Err(error) => Err(failed("create", kind, name)(error)),
         }

@@ -26,7 +26,7 @@ use tracing::{info, warn};
 
 use crate::{
     build::labels,
-    cache::{Cache, Live, NamedSecret, SystemKey, key_digests, system_of},
+    cache::{Cache, Item, Live, NamedSecret, SystemKey, key_digests, system_of},
     kinds::{Entry, KINDS, Kind},
 };
 
@@ -94,7 +94,7 @@ impl Watches {
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => list.clear(),
-                Ok(Event::InitApply(object)) => list.push(pruned(object)),
+                Ok(Event::InitApply(object)) => list.extend(Item::new(entry.kind, object)),
                 Ok(Event::InitDone) => {
                     let touched = self.cache.replace(entry.kind, std::mem::take(&mut list));
                     self.touch_all(touched);
@@ -228,9 +228,4 @@ impl Watches {
 
 fn present(secret: DynamicObject) -> NamedSecret {
     NamedSecret::Present(key_digests(&Live::new(Kind::Secret, secret).value()))
-}
-
-fn pruned(mut object: DynamicObject) -> DynamicObject {
-    object.metadata.managed_fields = None;
-    object
 }
