@@ -85,7 +85,8 @@ fn owns_replicas(metadata: &ObjectMeta) -> bool {
     })
 }
 
-fn version(text: Option<&str>) -> u64 {
+/// A resource version, as a number: later versions are greater.
+pub fn version(text: Option<&str>) -> u64 {
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
@@ -252,21 +253,31 @@ impl Cache {
         }
     }
 
-    /// Replaces all objects of a kind by a complete list. Returns the systems that had any.
+    /// Takes over a complete list of a kind: what is not in it is forgotten, and what is stored in
+    /// a newer version than the list has stays. Returns the systems that had or have any.
     pub fn replace(&self, kind: Kind, items: Vec<Item>) -> BTreeSet<SystemKey> {
+        let mut listed: BTreeMap<SystemKey, BTreeSet<String>> = BTreeMap::new();
+        for item in &items {
+            let names = listed.entry(item.system.clone()).or_default();
+            names.insert(item.name.clone());
+        }
         let mut touched = BTreeSet::new();
         let mut state = self.state();
         for (system, stored) in &mut state.systems {
+            let names = listed.get(system);
             let before = stored.len();
-            stored.retain(|(stored_kind, _), _| *stored_kind != kind);
+            stored.retain(|(stored_kind, name), _| {
+                *stored_kind != kind || names.is_some_and(|names| names.contains(name))
+            });
             if stored.len() != before {
                 touched.insert(system.clone());
             }
         }
+        state.systems.retain(|_, stored| !stored.is_empty());
         for item in items {
-            touched.insert(item.system.clone());
             state.put(item);
         }
+        touched.extend(listed.into_keys());
         touched
     }
 

@@ -26,7 +26,7 @@ use tracing::{info, warn};
 
 use crate::{
     build::labels,
-    cache::{Cache, Item, Live, NamedSecret, SystemKey, key_digests, system_of},
+    cache::{Cache, Item, Live, NamedSecret, SystemKey, key_digests, system_of, version},
     kinds::{Entry, KINDS, Kind},
 };
 
@@ -193,19 +193,29 @@ impl Watches {
         let config = watcher::Config::default().fields(&format!("metadata.name={}", key.1));
         let mut events = watcher(api, config).default_backoff().boxed();
         let mut found = NamedSecret::Absent;
+        let (mut newest, mut listed) = (0, false);
+        let mut take = |secret: DynamicObject, found: &mut NamedSecret| {
+            let at = version(secret.metadata.resource_version.as_deref());
+            // A list may be older than what was seen already.
+            if at >= newest {
+                newest = at;
+                *found = present(secret);
+            }
+        };
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => {
-                    found = NamedSecret::Absent;
+                    listed = false;
                     continue;
                 }
                 Ok(Event::InitApply(secret)) => {
-                    found = present(secret);
+                    listed = true;
+                    take(secret, &mut found);
                     continue;
                 }
-                Ok(Event::InitDone) => {}
-                Ok(Event::Apply(secret)) => found = present(secret),
-                Ok(Event::Delete(_)) => found = NamedSecret::Absent,
+                Ok(Event::InitDone) if listed => {}
+                Ok(Event::InitDone | Event::Delete(_)) => found = NamedSecret::Absent,
+                Ok(Event::Apply(secret)) => take(secret, &mut found),
                 Err(error) => {
                     warn!(namespace = key.0, secret = key.1, %error, "watch failed; trying again");
                     continue;
