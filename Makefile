@@ -22,7 +22,7 @@ AMONG ?= 500
 SYSTEM_NAMESPACE := payment-system
 KUBECTL = source .local/cluster.env && "$$KUBE_BIN/kubectl" --kubeconfig "$$KUBECONFIG"
 
-.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration e2e chaos ordering bench bench-reconcile bench-seata bench-operator transfers generate deny leftovers
+.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration crash e2e chaos ordering bench bench-reconcile bench-seata bench-operator transfers generate deny leftovers
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -72,6 +72,11 @@ integration: ## Tests against a real kube-apiserver, MySQL, Redis and Seata
 	@set -a; source .local/servers.env; set +a; \
 	  $(CARGO) test --locked --workspace --test agrees_with_mysql && \
 	  $(CARGO) test --locked -p payment-operator -p crds -p payment-runtime -p channel-simulator -p seata-client --test '*'
+
+crash: ## The operator dies or is refused at each of its requests: make crash POINT=create:17:after
+	@e2e/cluster/test-servers.sh
+	@set -a; source .local/servers.env; set +a; \
+	  CRASH=all $(CARGO) test --quiet --locked -p payment-operator --test crash -- --nocapture
 
 e2e: ## Black-box tests over .local/env
 	@$(CARGO) test --locked -p e2e --tests -- --test-threads=1

@@ -5,6 +5,8 @@
 //! order of the manifests; a crash in between leaves a state from which the next pass goes on.
 //! Only objects that this PaymentSystem owns are deleted, by UID, and never data or credentials.
 
+use std::sync::Arc;
+
 use kube::{
     Api, Client,
     api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
@@ -48,6 +50,11 @@ impl ApplyError {
             Self::Write { .. } => "ApplyFailed",
         }
     }
+
+    fn is_conflict(&self) -> bool {
+        let Self::Write { source, .. } = self;
+        matches!(&**source, kube::Error::Api(status) if status.is_conflict())
+    }
 }
 
 /// Writes objects of one namespace.
@@ -67,25 +74,30 @@ impl Writer<'_> {
         )
     }
 
-    /// Applies all manifests that may be applied, then removes what is no longer desired.
+    /// Applies all manifests that may be applied, then removes what is no longer desired. Returns
+    /// whether everything is as it was looked at; what has changed meanwhile was left alone.
     pub async fn apply(
         &self,
         system: &ValidSystem,
         observed: &Observed,
         gates: &Gates,
         manifests: &[Manifest],
-    ) -> Result<(), ApplyError> {
+    ) -> Result<bool, ApplyError> {
+        let mut current = true;
         for manifest in manifests {
-            self.apply_one(manifest, observed.get(manifest.kind, &manifest.name), gates)
-                .await?;
+            let live = observed.get(manifest.kind, &manifest.name);
+            if let Some(live) = live {
+                self.release(manifest, live, &system.uid).await?;
+            }
+            current &= self.apply_one(manifest, live, gates).await?;
         }
         for ((kind, name), live) in &observed.objects {
             let desired = manifests.iter().any(|m| m.kind == *kind && m.name == *name);
             if !desired && kind.removable() && !live.deleting && owned_by(live, &system.uid) {
-                self.delete(*kind, name, &live.uid).await?;
+                current &= self.delete(*kind, name, &live.uid).await?;
             }
         }
-        Ok(())
+        Ok(current)
     }
 
     async fn apply_one(
@@ -93,36 +105,132 @@ impl Writer<'_> {
         manifest: &Manifest,
         live: Option<&Live>,
         gates: &Gates,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<bool, ApplyError> {
         match live {
-            Some(live) if live.deleting || !gates.may_change(manifest) => return Ok(()),
+            Some(live) if live.deleting || !gates.may_change(manifest) => return Ok(true),
             None if manifest.presence == Presence::WhenPresent || !gates.may_create(manifest) => {
-                return Ok(());
+                return Ok(true);
             }
             _ => {}
         }
         let (kind, name) = (manifest.kind.name(), manifest.name.as_str());
         let desired = with_hash(manifest);
-        if let Some(live) = live {
-            let Some(path) = difference(&desired, live) else {
-                return Ok(());
-            };
-            info!(kind, name, path, "correcting");
-        } else {
+        let Some(live) = live else {
             info!(kind, name, "creating");
-        }
-        self.patch(manifest.kind, name, FIELD_MANAGER, &desired)
-            .await?;
-        if let (None, Some(replicas)) = (live, manifest.first_replicas) {
-            let first = json!({
-                "apiVersion": desired["apiVersion"],
-                "kind": desired["kind"],
-                "metadata": {"name": name},
-                "spec": {"replicas": replicas},
-            });
-            self.patch(manifest.kind, name, FIRST_REPLICAS_MANAGER, &first)
+            let made = self
+                .patch(manifest.kind, name, FIELD_MANAGER, &desired)
                 .await?;
+            return match made {
+                Some(made) => self.keep_replicas(manifest, &made).await,
+                None => Ok(true),
+            };
+        };
+        if !self.keep_replicas(manifest, live).await? {
+            return Ok(false);
         }
+        let Some(path) = difference(&desired, live) else {
+            return Ok(true);
+        };
+        info!(kind, name, path, "correcting");
+        self.correct(manifest, desired, live).await
+    }
+
+    /// Applies a manifest to an object that exists. One that only has to say something about an
+    /// object that others make must not make it, empty, where it has just been deleted.
+    async fn correct(
+        &self,
+        manifest: &Manifest,
+        mut desired: Value,
+        live: &Live,
+    ) -> Result<bool, ApplyError> {
+        let (kind, name) = (manifest.kind, manifest.name.as_str());
+        let others = manifest.presence == Presence::WhenPresent;
+        if others {
+            desired["metadata"]["uid"] = json!(live.uid);
+        }
+        match self.patch(kind, name, FIELD_MANAGER, &desired).await {
+            Err(error) if others && error.is_conflict() => {
+                debug!(kind = kind.name(), name, "is gone");
+                Ok(false)
+            }
+            result => result.map(|_| true),
+        }
+    }
+
+    /// Sees to it that an autoscaled Deployment has its fewest replicas, which the request after
+    /// its creation may not have given it, and that it keeps the number it has when our next apply
+    /// no longer names one. Returns false if it has changed meanwhile.
+    async fn keep_replicas(&self, manifest: &Manifest, live: &Live) -> Result<bool, ApplyError> {
+        let Some(fewest) = manifest.first_replicas else {
+            return Ok(true);
+        };
+        let now = live.replicas();
+        // None at all is how a person switches an autoscaler off.
+        let enough = now == 0 || now >= fewest;
+        if enough && !live.owns_replicas {
+            return Ok(true);
+        }
+        let kept = if enough { now } else { fewest };
+        // Of one that was just made only its status changes, and often.
+        let version = (!live.unchanged()).then_some(live.resource_version);
+        self.hand_over(manifest, kept, version).await
+    }
+
+    /// Gives a Deployment its number of replicas for the autoscaler to go on from. Returns false
+    /// if it no longer is at the version that was looked at.
+    async fn hand_over(
+        &self,
+        manifest: &Manifest,
+        replicas: i32,
+        version: Option<u64>,
+    ) -> Result<bool, ApplyError> {
+        let (kind, name) = (manifest.kind, manifest.name.as_str());
+        let mut number = json!({
+            "apiVersion": manifest.value["apiVersion"],
+            "kind": manifest.value["kind"],
+            "metadata": {"name": name},
+            "spec": {"replicas": replicas},
+        });
+        if let Some(version) = version {
+            number["metadata"]["resourceVersion"] = json!(version.to_string());
+        }
+        match self
+            .patch(kind, name, FIRST_REPLICAS_MANAGER, &number)
+            .await
+        {
+            Err(error) if version.is_some() && error.is_conflict() => {
+                debug!(name, "has changed meanwhile");
+                Ok(false)
+            }
+            result => result.map(|_| true),
+        }
+    }
+
+    /// Takes its owner from an object that is to outlive it: applying a manifest without owner
+    /// leaves one that the object was created with.
+    async fn release(&self, manifest: &Manifest, live: &Live, uid: &str) -> Result<(), ApplyError> {
+        let (kind, name) = (manifest.kind, manifest.name.as_str());
+        let outlives = manifest.value["metadata"]["ownerReferences"].is_null();
+        if !outlives || live.deleting || !owned_by(live, uid) {
+            return Ok(());
+        }
+        info!(kind = kind.name(), name, "keeping: outlives its owner");
+        let mut owners = live.value()["metadata"]["ownerReferences"].take();
+        if let Some(owners) = owners.as_array_mut() {
+            owners.retain(|owner| owner["uid"] != uid);
+        }
+        let patch = Patch::Merge(json!({"metadata": {
+            "resourceVersion": live.resource_version.to_string(),
+            "ownerReferences": owners,
+        }}));
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.metrics.write("patch", kind);
+        let result = self.api(kind).patch(name, &parameters, &patch).await;
+        let object = result.map_err(failed("release", kind, name))?;
+        self.cache.put(kind, object);
         Ok(())
     }
 
@@ -132,7 +240,7 @@ impl Writer<'_> {
         name: &str,
         manager: &str,
         desired: &Value,
-    ) -> Result<(), ApplyError> {
+    ) -> Result<Option<Arc<Live>>, ApplyError> {
         let parameters = PatchParams::apply(manager).force().validation_strict();
         self.metrics.write("apply", kind);
         let result = self
@@ -140,11 +248,10 @@ impl Writer<'_> {
             .patch(name, &parameters, &Patch::Apply(desired))
             .await;
         let object = result.map_err(failed("apply", kind, name))?;
-        self.cache.put(kind, object);
-        Ok(())
+        Ok(self.cache.put(kind, object))
     }
 
-    async fn delete(&self, kind: Kind, name: &str, uid: &str) -> Result<(), ApplyError> {
+    async fn delete(&self, kind: Kind, name: &str, uid: &str) -> Result<bool, ApplyError> {
         info!(kind = kind.name(), name, "deleting: no longer desired");
         let parameters = DeleteParams::background().preconditions(Preconditions {
             uid: Some(uid.to_owned()),
@@ -152,11 +259,15 @@ impl Writer<'_> {
         });
         self.metrics.write("delete", kind);
         match self.api(kind).delete(name, &parameters).await {
-            Err(kube::Error::Api(status)) if status.is_not_found() || status.is_conflict() => {
+            Err(kube::Error::Api(status)) if status.is_not_found() => {
                 debug!(kind = kind.name(), name, "already gone");
-                Ok(())
+                Ok(true)
             }
-            result => result.map(drop).map_err(failed("delete", kind, name)),
+            Err(kube::Error::Api(status)) if status.is_conflict() => {
+                debug!(kind = kind.name(), name, "is another one by now");
+                Ok(false)
+            }
+            result => result.map(|_| true).map_err(failed("delete", kind, name)),
         }
     }
 
@@ -184,7 +295,9 @@ impl Writer<'_> {
             }
             Err(kube::Error::Api(status)) if exists(&status) => {
                 info!(name, "adopting the Secret that exists");
-                self.patch(kind, name, FIELD_MANAGER, &metadata).await
+                self.patch(kind, name, FIELD_MANAGER, &metadata)
+                    .await
+                    .map(drop)
             }
             Err(error) => Err(failed("create", kind, name)(error)),
         }

@@ -17,7 +17,7 @@ use kube::{api::DynamicObject, core::ObjectMeta};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{build::labels, kinds::Kind};
+use crate::{FIELD_MANAGER, build::labels, kinds::Kind};
 
 /// One object. The body is kept as compressed text: a thirtieth of the size of a parsed tree.
 #[derive(Clone, Debug)]
@@ -25,32 +25,14 @@ pub struct Live {
     pub uid: String,
     pub resource_version: u64,
     pub deleting: bool,
+    /// The number of replicas is what this operator applied last, nobody else's.
+    pub owns_replicas: bool,
     body: Box<[u8]>,
-}
-
-/// An object as the cache keeps it, and where it belongs.
-#[derive(Debug)]
-pub struct Filed {
-    system: SystemKey,
-    key: (Kind, String),
-    live: Live,
-}
-
-impl Filed {
-    /// `None` for an object that belongs to no system.
-    pub fn new(kind: Kind, object: DynamicObject) -> Option<Self> {
-        let system = system_of(&object.metadata)?;
-        let name = object.metadata.name.clone().unwrap_or_default();
-        Some(Self {
-            system,
-            key: (kind, name),
-            live: Live::new(kind, object),
-        })
-    }
 }
 
 impl Live {
     pub fn new(kind: Kind, mut object: DynamicObject) -> Self {
+        let owns_replicas = kind == Kind::Deployment && owns_replicas(&object.metadata);
         prune(&mut object.metadata);
         let body = match kind {
             Kind::Secret => json!({"metadata": object.metadata, "digests": digests(&object.data)}),
@@ -71,6 +53,7 @@ impl Live {
             uid: object.metadata.uid.unwrap_or_default(),
             resource_version: version(object.metadata.resource_version.as_deref()),
             deleting: object.metadata.deletion_timestamp.is_some(),
+            owns_replicas,
             body: lz4_flex::compress_prepend_size(body.to_string().as_bytes()).into_boxed_slice(),
         }
     }
@@ -80,9 +63,33 @@ impl Live {
         let body = lz4_flex::decompress_size_prepended(&self.body).unwrap_or_default();
         serde_json::from_slice(&body).unwrap_or_default()
     }
+
+    /// Nobody has changed its specification since it was made.
+    pub fn unchanged(&self) -> bool {
+        self.value()["metadata"]["generation"] == 1
+    }
+
+    /// How many replicas a workload is to have.
+    pub fn replicas(&self) -> i32 {
+        let replicas = self.value()["spec"]["replicas"].as_i64();
+        replicas
+            .and_then(|replicas| i32::try_from(replicas).ok())
+            .unwrap_or(1)
+    }
 }
 
-fn version(text: Option<&str>) -> u64 {
+/// Whether this operator's last apply named the replicas: without another owner, an apply that
+/// does not name them any more would reset them.
+fn owns_replicas(metadata: &ObjectMeta) -> bool {
+    metadata.managed_fields.iter().flatten().any(|entry| {
+        let fields = entry.fields_v1.as_ref().map(|fields| &fields.0);
+        entry.manager.as_deref() == Some(FIELD_MANAGER)
+            && fields.is_some_and(|fields| fields["f:spec"]["f:replicas"].is_object())
+    })
+}
+
+/// A resource version, as a number: later versions are greater.
+pub fn version(text: Option<&str>) -> u64 {
     text.and_then(|text| text.parse().ok()).unwrap_or_default()
 }
 
@@ -160,11 +167,48 @@ pub enum NamedSecret {
     Present(BTreeMap<String, KeyDigest>),
 }
 
+/// An object and the system it belongs to.
+pub struct Item {
+    system: SystemKey,
+    kind: Kind,
+    name: String,
+    live: Live,
+}
+
+impl Item {
+    /// `None` for an object that belongs to no system.
+    pub fn new(kind: Kind, object: DynamicObject) -> Option<Self> {
+        Some(Self {
+            system: system_of(&object.metadata)?,
+            kind,
+            name: object.metadata.name.clone().unwrap_or_default(),
+            live: Live::new(kind, object),
+        })
+    }
+}
+
 #[derive(Default)]
 struct State {
     systems: HashMap<SystemKey, BTreeMap<(Kind, String), Arc<Live>>>,
     named_secrets: HashMap<(String, String), NamedSecret>,
     installed: BTreeSet<Kind>,
+}
+
+impl State {
+    fn put(&mut self, item: Item) -> Arc<Live> {
+        let objects = self.systems.entry(item.system).or_default();
+        let key = (item.kind, item.name);
+        match objects.get(&key) {
+            Some(stored) if stored.resource_version > item.live.resource_version => {
+                Arc::clone(stored)
+            }
+            _ => {
+                let live = Arc::new(item.live);
+                objects.insert(key, Arc::clone(&live));
+                live
+            }
+        }
+    }
 }
 
 #[derive(Default)]
@@ -183,23 +227,11 @@ impl Cache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Stores what a watch or a write returned. Older versions than the stored one are dropped.
-    pub fn put(&self, kind: Kind, object: DynamicObject) {
-        if let Some(filed) = Filed::new(kind, object) {
-            self.file(filed);
-        }
-    }
-
-    fn file(&self, filed: Filed) {
-        let Filed { system, key, live } = filed;
-        let mut state = self.state();
-        let objects = state.systems.entry(system).or_default();
-        let newer = objects
-            .get(&key)
-            .is_none_or(|stored| stored.resource_version <= live.resource_version);
-        if newer {
-            objects.insert(key, Arc::new(live));
-        }
+    /// Stores what a watch or a write returned, unless something newer is stored. Returns what is
+    /// stored then.
+    pub fn put(&self, kind: Kind, object: DynamicObject) -> Option<Arc<Live>> {
+        let item = Item::new(kind, object)?;
+        Some(self.state().put(item))
     }
 
     /// Forgets a deleted object, unless a newer one of its name is already stored.
@@ -224,23 +256,31 @@ impl Cache {
         }
     }
 
-    /// Replaces all objects of a kind by a complete list. Returns the systems that had any.
-    pub fn replace(&self, kind: Kind, objects: Vec<Filed>) -> BTreeSet<SystemKey> {
+    /// Takes over a complete list of a kind: what is not in it is forgotten, and what is stored in
+    /// a newer version than the list has stays. Returns the systems that had or have any.
+    pub fn replace(&self, kind: Kind, items: Vec<Item>) -> BTreeSet<SystemKey> {
+        let mut listed: BTreeMap<SystemKey, BTreeSet<String>> = BTreeMap::new();
+        for item in &items {
+            let names = listed.entry(item.system.clone()).or_default();
+            names.insert(item.name.clone());
+        }
         let mut touched = BTreeSet::new();
-        {
-            let mut state = self.state();
-            for (system, stored) in &mut state.systems {
-                let before = stored.len();
-                stored.retain(|(stored_kind, _), _| *stored_kind != kind);
-                if stored.len() != before {
-                    touched.insert(system.clone());
-                }
+        let mut state = self.state();
+        for (system, stored) in &mut state.systems {
+            let names = listed.get(system);
+            let before = stored.len();
+            stored.retain(|(stored_kind, name), _| {
+                *stored_kind != kind || names.is_some_and(|names| names.contains(name))
+            });
+            if stored.len() != before {
+                touched.insert(system.clone());
             }
         }
-        for object in objects {
-            touched.insert(object.system.clone());
-            self.file(object);
+        state.systems.retain(|_, stored| !stored.is_empty());
+        for item in items {
+            state.put(item);
         }
+        touched.extend(listed.into_keys());
         touched
     }
 

@@ -54,6 +54,8 @@ const RESYNC: Duration = Duration::from_mins(10);
 /// Events of one burst are answered by one pass.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 const CONCURRENCY: u16 = 8;
+/// When a system is looked at again of which something changed while it was written.
+const AGAIN: Duration = Duration::from_secs(1);
 const BACKOFF_LONGEST: Duration = Duration::from_mins(1);
 
 /// What every pass needs.
@@ -317,33 +319,38 @@ impl Context {
         let system = match validate(object, &self.settings) {
             Ok(system) => system,
             Err(invalid) => {
-                self.report(key, object, &read(), &Outcome::Invalid(&invalid))
-                    .await?;
+                let outcome = Outcome::Invalid(&invalid);
+                let reported = self.report(key, object, &read(), &outcome).await?;
                 self.metrics.pass(invalid.reason());
-                return Ok(Action::await_change());
+                return Ok(if reported {
+                    Action::await_change()
+                } else {
+                    Action::requeue(AGAIN)
+                });
             }
         };
         let written = if object.spec.paused {
-            Ok(())
+            Ok(true)
         } else {
             self.write(&system, &read).await
         };
         let observed = read();
         let gates = gates(&system, &observed);
-        self.report(key, object, &observed, &outcome(&system, &gates, &written))
-            .await?;
-        written?;
+        let outcome = outcome(&system, &gates, &written);
+        let reported = self.report(key, object, &observed, &outcome).await?;
+        let current = written? && reported;
         self.metrics.pass("done");
         self.memory().entry(key.clone()).or_default().failures = 0;
-        Ok(Action::requeue(RESYNC))
+        Ok(Action::requeue(if current { RESYNC } else { AGAIN }))
     }
 
-    /// Makes missing credentials, then applies every manifest whose gate is open.
+    /// Makes missing credentials, then applies every manifest whose gate is open. Returns whether
+    /// nothing has changed meanwhile.
     async fn write(
         &self,
         system: &ValidSystem,
         read: &(impl Fn() -> Observed + Sync),
-    ) -> Result<(), PassError> {
+    ) -> Result<bool, PassError> {
         let writer = Writer {
             client: &self.client,
             cache: &self.cache,
@@ -370,19 +377,20 @@ impl Context {
             .map_err(PassError::Apply)
     }
 
-    /// Writes the status if it differs, and an event if the change is worth one.
+    /// Writes the status if it differs, and an event if the change is worth one. Returns false if
+    /// it must be tried again, because the object has changed meanwhile.
     async fn report(
         &self,
         key: &SystemKey,
         object: &PaymentSystem,
         observed: &Observed,
         outcome: &Outcome<'_>,
-    ) -> Result<(), PassError> {
+    ) -> Result<bool, PassError> {
         let object = self.with_latest_status(key, object);
         let status = report::status(&object, observed, outcome, Timestamp::now());
         self.measure(key, &object, &status);
         if object.status.as_ref() == Some(&status) {
-            return Ok(());
+            return Ok(true);
         }
         let api = Api::<PaymentSystem>::namespaced(self.client.clone(), &key.0);
         let patch = json!({
@@ -398,9 +406,8 @@ impl Context {
             .await
         {
             Ok(written) => written,
-            Err(kube::Error::Api(error)) if error.is_not_found() || error.is_conflict() => {
-                return Ok(());
-            }
+            Err(kube::Error::Api(error)) if error.is_not_found() => return Ok(true),
+            Err(kube::Error::Api(error)) if error.is_conflict() => return Ok(false),
             Err(error) => return Err(PassError::Report(Box::new(error))),
         };
         if let Some(event) = events::on_change(&object, &status) {
@@ -415,7 +422,7 @@ impl Context {
             .unwrap_or_default();
         let uid = object.uid().unwrap_or_default();
         self.memory().entry(key.clone()).or_default().status = Some((uid, version, status));
-        Ok(())
+        Ok(true)
     }
 
     /// Times how long a system takes to be ready as specified. An edit that leaves it ready takes
@@ -453,10 +460,10 @@ impl Context {
 fn outcome<'a>(
     system: &'a ValidSystem,
     gates: &'a Gates,
-    written: &Result<(), PassError>,
+    written: &Result<bool, PassError>,
 ) -> Outcome<'a> {
     match written {
-        Ok(()) => Outcome::Done { system, gates },
+        Ok(_) => Outcome::Done { system, gates },
         Err(error) => Outcome::Failed {
             system,
             gates,

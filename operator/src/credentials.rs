@@ -2,12 +2,14 @@
 //!
 //! Guarantees: a Secret that exists is adopted as it is, never overwritten, whether the operator
 //! made it, an earlier PaymentSystem of the same name left it, or a person wrote it. Making one is
-//! a single create request, so a crash leaves either the whole Secret or none.
+//! a single create request, so a crash leaves either the whole Secret or none; one that is to go
+//! with its PaymentSystem belongs to it from that request on.
 
 use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use contract::names::channel_key as key;
+use crds::resources::Retention;
 use serde_json::{Value, json};
 
 use crate::{
@@ -58,6 +60,25 @@ impl Generated {
         }
     }
 
+    /// What becomes of it when its PaymentSystem is deleted.
+    pub fn retention(self, system: &ValidSystem) -> Retention {
+        match self {
+            Self::Mysql | Self::Coordinator | Self::Orders => system.spec.mysql.retention,
+            Self::Redis => system.spec.redis.retention,
+            Self::Simulator => Retention::Delete,
+        }
+    }
+
+    pub const fn component(self) -> &'static str {
+        match self {
+            Self::Mysql => labels::component::MYSQL,
+            Self::Redis => labels::component::REDIS,
+            Self::Coordinator => labels::component::COORDINATOR,
+            Self::Orders => labels::component::ORDERS,
+            Self::Simulator => labels::component::SIMULATOR,
+        }
+    }
+
     fn values(self) -> Result<BTreeMap<&'static str, String>, KeyError> {
         Ok(match self {
             Self::Mysql => BTreeMap::from([
@@ -75,9 +96,7 @@ impl Generated {
         })
     }
 
-    /// The Secret with fresh values, ready to be created. One that outlives its system is created
-    /// with all that is said about it, so that nothing is left to apply. An owner is not: what a
-    /// create request sets no later apply takes away, and retention may be changed.
+    /// The Secret with fresh values, ready to be created.
     pub fn manifest(self, system: &ValidSystem) -> Result<Value, KeyError> {
         let data: BTreeMap<_, _> = self
             .values()?
@@ -86,11 +105,7 @@ impl Generated {
             .collect();
         let mut said = secrets::manifest(system, self).value;
         let hash = common::digest(&said);
-        let metadata = said["metadata"].as_object_mut();
-        let owned = metadata.is_some_and(|metadata| metadata.remove("ownerReferences").is_some());
-        if !owned {
-            said["metadata"]["annotations"][labels::DESIRED_HASH] = json!(hash);
-        }
+        said["metadata"]["annotations"][labels::DESIRED_HASH] = json!(hash);
         said["type"] = json!("Opaque");
         said["data"] = json!(data);
         Ok(said)

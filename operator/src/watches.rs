@@ -26,7 +26,7 @@ use tracing::{info, warn};
 
 use crate::{
     build::labels,
-    cache::{Cache, Filed, Live, NamedSecret, SystemKey, key_digests, system_of},
+    cache::{Cache, Item, Live, NamedSecret, SystemKey, key_digests, system_of, version},
     health::Health,
     kinds::{Entry, KINDS, Kind},
 };
@@ -114,7 +114,7 @@ impl Watches {
                     list.clear();
                     turn = self.lists.acquire().await.ok();
                 }
-                Ok(Event::InitApply(object)) => list.extend(Filed::new(entry.kind, object)),
+                Ok(Event::InitApply(object)) => list.extend(Item::new(entry.kind, object)),
                 Ok(Event::InitDone) => {
                     turn = None;
                     let touched = self.cache.replace(entry.kind, std::mem::take(&mut list));
@@ -218,19 +218,29 @@ impl Watches {
         let config = watcher::Config::default().fields(&format!("metadata.name={}", key.1));
         let mut events = watcher(api, config).default_backoff().boxed();
         let mut found = NamedSecret::Absent;
+        let (mut newest, mut listed) = (0, false);
+        let mut take = |secret: DynamicObject, found: &mut NamedSecret| {
+            let at = version(secret.metadata.resource_version.as_deref());
+            // A list may be older than what was seen already.
+            if at >= newest {
+                newest = at;
+                *found = present(secret);
+            }
+        };
         while let Some(event) = events.next().await {
             match event {
                 Ok(Event::Init) => {
-                    found = NamedSecret::Absent;
+                    listed = false;
                     continue;
                 }
                 Ok(Event::InitApply(secret)) => {
-                    found = present(secret);
+                    listed = true;
+                    take(secret, &mut found);
                     continue;
                 }
-                Ok(Event::InitDone) => {}
-                Ok(Event::Apply(secret)) => found = present(secret),
-                Ok(Event::Delete(_)) => found = NamedSecret::Absent,
+                Ok(Event::InitDone) if listed => {}
+                Ok(Event::InitDone | Event::Delete(_)) => found = NamedSecret::Absent,
+                Ok(Event::Apply(secret)) => take(secret, &mut found),
                 Err(error) => {
                     warn!(namespace = key.0, secret = key.1, %error, "watch failed; trying again");
                     continue;

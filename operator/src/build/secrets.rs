@@ -4,7 +4,7 @@
 use crds::resources::Retention;
 use serde_json::json;
 
-use super::{Manifest, Presence, Stage, common, labels::component};
+use super::{Manifest, Presence, Stage, common};
 use crate::{
     credentials::{self, Generated},
     kinds::Kind,
@@ -18,15 +18,8 @@ pub fn manifests(system: &ValidSystem) -> Vec<Manifest> {
 
 /// What is said about one Secret.
 pub fn manifest(system: &ValidSystem, secret: Generated) -> Manifest {
-    let (component, retention) = match secret {
-        Generated::Mysql => (component::MYSQL, system.spec.mysql.retention),
-        Generated::Redis => (component::REDIS, system.spec.redis.retention),
-        Generated::Coordinator => (component::COORDINATOR, system.spec.mysql.retention),
-        Generated::Orders => (component::ORDERS, system.spec.mysql.retention),
-        Generated::Simulator => (component::SIMULATOR, Retention::Delete),
-    };
-    let identity = (Kind::Secret, secret.name(&system.name), component);
-    let manifest = match retention {
+    let identity = (Kind::Secret, secret.name(&system.name), secret.component());
+    let manifest = match secret.retention(system) {
         Retention::Retain => common::retained(system, identity, Stage::Stores, json!({})),
         Retention::Delete => common::owned(system, identity, Stage::Stores, json!({})),
     };

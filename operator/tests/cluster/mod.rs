@@ -351,6 +351,16 @@ impl Cluster {
             .collect()
     }
 
+    /// How the operator reaches the API server: with the permissions it is installed with.
+    pub fn operator_configuration(&self) -> Config {
+        let mut config = configuration(self.port);
+        config.auth_info.impersonate =
+            Some("system:serviceaccount:payment-system:payment-operator".to_owned());
+        let agent = "payment-operator-under-test".parse().unwrap();
+        config.headers.push(("user-agent".parse().unwrap(), agent));
+        config
+    }
+
     /// Runs the operator until the handle is dropped.
     pub fn operate(&self) -> Operator {
         let metrics = Arc::new(Metrics::default());
@@ -358,12 +368,7 @@ impl Cluster {
             runtime_image: Some("registry.example/payment-runtime:1.0".to_owned()),
             simulator_image: Some("registry.example/channel-simulator:1.0".to_owned()),
         };
-        let mut config = configuration(self.port);
-        config.auth_info.impersonate =
-            Some("system:serviceaccount:payment-system:payment-operator".to_owned());
-        let agent = "payment-operator-under-test".parse().unwrap();
-        config.headers.push(("user-agent".parse().unwrap(), agent));
-        let client = Client::try_from(config).unwrap();
+        let client = Client::try_from(self.operator_configuration()).unwrap();
         Operator(tokio::spawn(controller::run(
             client,
             settings,
