@@ -87,7 +87,7 @@ impl Writer<'_> {
         for manifest in manifests {
             let live = observed.get(manifest.kind, &manifest.name);
             if let Some(live) = live {
-                self.release(manifest, live, &system.uid).await?;
+                self.release(manifest, live, &system.name).await?;
             }
             current &= self.apply_one(manifest, live, gates).await?;
         }
@@ -206,19 +206,35 @@ impl Writer<'_> {
         }
     }
 
-    /// Takes its owner from an object that is to outlive it: applying a manifest without owner
-    /// leaves one that the object was created with.
-    async fn release(&self, manifest: &Manifest, live: &Live, uid: &str) -> Result<(), ApplyError> {
+    /// Takes an owner away that a Secret or claim is not to have: this PaymentSystem where it is to
+    /// outlive it, or one of the same name that is gone. An object keeps an owner that it was
+    /// created with, whatever is applied later.
+    async fn release(
+        &self,
+        manifest: &Manifest,
+        live: &Live,
+        system: &str,
+    ) -> Result<(), ApplyError> {
         let (kind, name) = (manifest.kind, manifest.name.as_str());
-        let outlives = manifest.value["metadata"]["ownerReferences"].is_null();
-        if !outlives || live.deleting || !owned_by(live, uid) {
+        if manifest.presence != Presence::WhenPresent || live.deleting {
             return Ok(());
         }
-        info!(kind = kind.name(), name, "keeping: outlives its owner");
         let mut owners = live.value()["metadata"]["ownerReferences"].take();
-        if let Some(owners) = owners.as_array_mut() {
-            owners.retain(|owner| owner["uid"] != uid);
+        let Some(kept) = owners.as_array_mut() else {
+            return Ok(());
+        };
+        let wanted = manifest.value["metadata"]["ownerReferences"].as_array();
+        let before = kept.len();
+        kept.retain(|owner| {
+            let is_wanted = |other: &Value| other["uid"] == owner["uid"];
+            owner["kind"] != "PaymentSystem"
+                || owner["name"] != system
+                || wanted.is_some_and(|wanted| wanted.iter().any(is_wanted))
+        });
+        if kept.len() == before {
+            return Ok(());
         }
+        info!(kind = kind.name(), name, "taking its former owner away");
         let patch = Patch::Merge(json!({"metadata": {
             "resourceVersion": live.resource_version.to_string(),
             "ownerReferences": owners,
