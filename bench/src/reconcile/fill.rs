@@ -11,7 +11,7 @@ use anyhow::Context as _;
 use channels::bad_bills::write_bill;
 use jiff::civil::Date;
 use jiff::{SignedDuration, Timestamp};
-use payment_core::ChannelKind;
+use payment_core::{ChannelKind, PayMethod};
 use payment_runtime::clock;
 use payment_runtime::ledger::shard_of;
 use sqlx::{AssertSqlSafe, Executor as _, MySqlConnection};
@@ -35,7 +35,8 @@ const ENTRIES: &str = "ledger_entries (entry_key, shard, payment_no, refund_no, 
      debit_account, credit_account, amount, currency, day, cause, source, actor, reference, \
      recorded_at)";
 
-/// Fills the tables that are compared with the bill. Seals are left out: no comparison reads them.
+/// Fills the tables that are compared with the bill. The entries of the ledger wait for their
+/// seals: no comparison reads those.
 pub(crate) async fn tables(
     stories: &Stories,
     directory: &Path,
@@ -64,6 +65,11 @@ pub(crate) async fn tables(
             .execute(&mut *connection)
             .await?;
     }
+    connection
+        .execute(
+            "INSERT INTO ledger_unsealed (shard, entry_id) SELECT shard, id FROM ledger_entries",
+        )
+        .await?;
     Ok(())
 }
 
@@ -109,7 +115,12 @@ fn payment_line(channel: ChannelKind, payment: &Payment) -> [String; 22] {
         payment.attempt.to_string(),
         format!("user-{}", &payment.order_id[6..12]),
         channel.as_str().to_owned(),
-        "native".to_owned(),
+        match channel {
+            ChannelKind::Wechat => PayMethod::WechatNative,
+            ChannelKind::Alipay => PayMethod::AlipayPrecreate,
+        }
+        .as_str()
+        .to_owned(),
         payment.id.clone(),
         payment.amount.minor.to_string(),
         payment.amount.currency.code().to_owned(),

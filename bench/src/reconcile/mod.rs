@@ -27,6 +27,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, bail, ensure};
 use jiff::civil::{Date, date};
 use payment_core::ChannelKind;
+use payment_core::reconciliation::DifferenceClass;
 use payment_runtime::store::Store;
 use serde_json::Value;
 use sqlx::Row as _;
@@ -163,11 +164,36 @@ impl<'a> Bench<'a> {
         let again = self.found().await?;
         figures.missed = missed.max(again.0);
         figures.wrong = wrong.max(again.1);
-        let proven = answer(self.child(DAY, &["--prove".to_owned()])?)?;
+        let (prove, seal) = ("--prove".to_owned(), "--seal".to_owned());
+        let sealed = answer(self.child(DAY, &[prove.clone(), seal])?)?;
+        self.print_digests().await?;
+        println!(
+            "# {} entries sealed in {:.0} s",
+            sealed["entries"],
+            number(&sealed, "seconds")?
+        );
+        let proven = answer(self.child(DAY, &[prove])?)?;
+        self.judge_ledger(&proven)?;
         figures.prove_seconds = number(&proven, "seconds")?;
         figures.prove_rss_mb = number(&proven, "rss_mb")?;
         self.mysql.drop_database(&self.database).await?;
         Ok(figures)
+    }
+
+    /// The ledger has to be found wrong where it was made so, and nowhere else.
+    fn judge_ledger(&self, proven: &Value) -> anyhow::Result<()> {
+        let mut expected = self.stories.expected();
+        expected.retain(|(_, _, class)| *class == DifferenceClass::Ledger);
+        let seeded = expected.len();
+        println!(
+            "# {} entries of the ledger proven; {seeded} payments booked wrongly, {} found",
+            proven["sealed"], proven["violations"]
+        );
+        ensure!(
+            proven["violations"] == seeded,
+            "the proof does not find what is wrong in the ledger"
+        );
+        Ok(())
     }
 
     async fn set_up(&self) -> anyhow::Result<[BillOnDisk; 2]> {
