@@ -89,17 +89,17 @@ ordering: ## A thousand paid orders are confirmed or given back while pods die: 
 
 bench: ## Ratios to the raw speed of a durable MySQL on this machine
 	@e2e/cluster/test-servers.sh >&2
-	@$(CARGO) build --release --quiet --locked -p bench -p payment-runtime -p channel-simulator
-	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench
+	@$(CARGO) build --profile lean --quiet --locked -p bench -p payment-runtime -p channel-simulator
+	@set -a; source .local/servers.env; set +a; $(CARGO) run --profile lean --quiet --locked -p bench
 
 bench-reconcile: ## A day of a million payments against its bill: make bench-reconcile ROWS=100000
 	@e2e/cluster/test-servers.sh >&2
-	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench -- reconcile --rows $(ROWS)
+	@set -a; source .local/servers.env; set +a; $(CARGO) run --profile lean --quiet --locked -p bench -- reconcile --rows $(ROWS)
 
 bench-seata: ## Global transactions beside Seata's Java client: make bench-seata BENCH="--branches 2"
 	@e2e/cluster/test-servers.sh >&2
-	@$(CARGO) build --release --quiet --locked -p bench
-	@set -a; source .local/servers.env; set +a; $(CARGO) run --release --quiet --locked -p bench -- seata $(BENCH)
+	@$(CARGO) build --profile lean --quiet --locked -p bench
+	@set -a; source .local/servers.env; set +a; $(CARGO) run --profile lean --quiet --locked -p bench -- seata $(BENCH)
 
 transfers: ## Global transfers while clients and the coordinator are killed, then the books: make transfers MINUTES=30
 	@e2e/cluster/test-servers.sh >&2
@@ -108,9 +108,9 @@ transfers: ## Global transfers while clients and the coordinator are killed, the
 
 bench-operator: ## The operator at rest and at scale: make bench-operator RESOURCES=100 AMONG=500
 	@e2e/cluster/test-servers.sh >&2
-	@$(CARGO) build --release --quiet --locked -p bench -p payment-operator
+	@$(CARGO) build --profile lean --quiet --locked -p bench -p payment-operator
 	@set -a; source .local/servers.env; set +a; \
-	  $(CARGO) run --release --quiet --locked -p bench -- operator --resources $(RESOURCES) --among $(AMONG) $(BENCH)
+	  $(CARGO) run --profile lean --quiet --locked -p bench -- operator --resources $(RESOURCES) --among $(AMONG) $(BENCH)
 
 generate: ## Write the files that are generated from the code
 	@$(CARGO) run --quiet -p crds --bin crdgen
