@@ -71,7 +71,7 @@ integration: ## Tests against a real kube-apiserver, MySQL, Redis and Seata
 	@e2e/cluster/test-servers.sh
 	@set -a; source .local/servers.env; set +a; \
 	  $(CARGO) test --locked --workspace --test agrees_with_mysql && \
-	  $(CARGO) test --locked -p payment-operator -p crds -p payment-runtime -p channel-simulator -p seata-client --test '*'
+	  $(CARGO) test --locked -p payment-operator -p crds -p kubectl-paysys -p payment-runtime -p channel-simulator -p seata-client --test '*'
 
 crash: ## The operator dies or is refused at each of its requests: make crash POINT=create:17:after
 	@e2e/cluster/test-servers.sh
