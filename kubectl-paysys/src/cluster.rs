@@ -6,13 +6,16 @@ use std::{path::PathBuf, time::Duration};
 
 use clap::Args;
 use crds::PaymentSystem;
-use futures::{Stream, StreamExt};
+use futures::{StreamExt, stream::BoxStream};
 use kube::{
     Api, Client, Config, ResourceExt,
     api::ListParams,
     config::{KubeConfigOptions, Kubeconfig},
     core::NamespaceResourceScope,
-    runtime::watcher::watch_object,
+    runtime::{
+        WatchStreamExt,
+        watcher::{self, watch_object},
+    },
 };
 use serde::de::DeserializeOwned;
 
@@ -117,13 +120,13 @@ impl Cluster {
     }
 
     /// Follows one object until `done` says what came of it. `None` once `timeout` is over or the
-    /// object is gone.
+    /// object is gone. A watch that breaks off is begun anew; one that is not allowed fails.
     pub(crate) async fn follow<K, T>(
         &self,
         name: &str,
         timeout: Duration,
-        mut done: impl FnMut(&K) -> Option<T>,
-    ) -> Option<T>
+        done: impl FnMut(&K) -> Option<T>,
+    ) -> Result<Option<T>, Failure>
     where
         K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>
             + Clone
@@ -132,33 +135,44 @@ impl Cluster {
             + Send
             + 'static,
     {
-        let mut versions = self.versions::<K>(name).boxed();
-        let look = async {
-            while let Some(version) = versions.next().await {
-                if let Some(result) = done(&version?) {
-                    return Some(result);
+        let versions = watch_object(self.api::<K>(), name).default_backoff();
+        let look = first(versions.boxed(), done);
+        let Ok(result) = tokio::time::timeout(timeout, look).await else {
+            return Ok(None);
+        };
+        let what = format!(
+            "cannot watch {} {name} in namespace {}",
+            K::kind(&()),
+            self.namespace
+        );
+        result.map_err(|error| request(what)(error))
+    }
+}
+
+/// The first of an object's versions of which `done` says something.
+async fn first<K, T>(
+    mut versions: BoxStream<'_, Result<Option<K>, watcher::Error>>,
+    mut done: impl FnMut(&K) -> Option<T>,
+) -> Result<Option<T>, kube::Error> {
+    while let Some(version) = versions.next().await {
+        match version {
+            Ok(Some(object)) => {
+                if let Some(result) = done(&object) {
+                    return Ok(Some(result));
                 }
             }
-            None
-        };
-        tokio::time::timeout(timeout, look).await.unwrap_or(None)
+            Ok(None) => return Ok(None),
+            Err(
+                watcher::Error::InitialListFailed(error) | watcher::Error::WatchStartFailed(error),
+            ) if is_forbidden(&error) => return Err(error),
+            Err(_) => {}
+        }
     }
+    Ok(None)
+}
 
-    /// Every version of an object; `None` when it is gone. A watch that breaks off is begun anew.
-    fn versions<K>(&self, name: &str) -> impl Stream<Item = Option<K>> + Send + use<K>
-    where
-        K: kube::Resource<Scope = NamespaceResourceScope, DynamicType = ()>
-            + Clone
-            + DeserializeOwned
-            + std::fmt::Debug
-            + Send
-            + 'static,
-    {
-        use kube::runtime::WatchStreamExt;
-        watch_object(self.api::<K>(), name)
-            .default_backoff()
-            .filter_map(|version| std::future::ready(version.ok()))
-    }
+fn is_forbidden(error: &kube::Error) -> bool {
+    matches!(error, kube::Error::Api(status) if matches!(status.code, 401 | 403))
 }
 
 fn only(systems: Vec<PaymentSystem>, namespace: &str) -> Result<PaymentSystem, Failure> {

@@ -60,7 +60,8 @@ pub(crate) fn request(what: impl Into<String>) -> impl FnOnce(kube::Error) -> Fa
     }
 }
 
-fn cause(error: &kube::Error) -> String {
+/// Why a request failed, in the words of the API server if it answered.
+pub(crate) fn cause(error: &kube::Error) -> String {
     match error {
         kube::Error::Api(status) => status.message.clone(),
         other => chain(other),

@@ -68,10 +68,8 @@ impl Logs {
         let wanted = self.wanted();
         if self.follow {
             let never = std::future::pending();
-            follow(&cluster, &selector, &wanted, never, |line| {
-                show(line, screen)
-            })
-            .await?;
+            let what = (selector.as_str(), &wanted);
+            follow(&cluster, screen, what, never, |line| show(line, screen)).await?;
             return Ok(Verdict::Fine);
         }
         let parameters = ListParams::default().labels(&selector).limit(LIST_MAX);
@@ -151,8 +149,8 @@ async fn open(cluster: &Cluster, pod: &Pod, wanted: &LogParams) -> Result<Source
 /// no pod is added, and it ends when all logs have ended.
 pub(crate) async fn follow(
     cluster: &Cluster,
-    selector: &str,
-    wanted: &LogParams,
+    screen: Screen,
+    (selector, wanted): (&str, &LogParams),
     stop: impl Future<Output = ()>,
     mut show: impl FnMut(&Line) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
@@ -171,8 +169,10 @@ pub(crate) async fn follow(
             Some(Ok(pod)) = pods.next(), if !stopping => {
                 let Some(times) = begun(&pod) else { continue };
                 if opened.insert((pod.name_any(), times)) {
-                    let source = open(cluster, &pod, wanted).await?;
-                    lines.push(source.into_lines());
+                    match open(cluster, &pod, wanted).await {
+                        Ok(source) => lines.push(source.into_lines()),
+                        Err(failure) => screen.progress(&format!("error: {failure}")),
+                    }
                 }
             }
             Some(line) = lines.next(), if !lines.is_empty() => show(&line)?,

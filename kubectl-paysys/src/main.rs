@@ -87,19 +87,27 @@ enum Command {
 pub(crate) struct Screen {
     format: Format,
     paint: Paint,
+    /// Progress goes to standard error, which may be a terminal while the result goes elsewhere.
+    progress: Paint,
 }
 
 impl Screen {
     fn of(format: Format) -> Self {
         // Knows terminals, NO_COLOR, CLICOLOR and TERM=dumb.
-        let choice = AutoStream::choice(&std::io::stdout());
-        let colours = choice != ColorChoice::Never && format == Format::Text;
-        let paint = if colours {
-            Paint::Colours
-        } else {
-            Paint::Plain
+        let paint = |choice| match choice {
+            ColorChoice::Never => Paint::Plain,
+            _ => Paint::Colours,
         };
-        Self { format, paint }
+        Self {
+            format,
+            paint: paint(AutoStream::choice(&std::io::stdout())),
+            progress: paint(AutoStream::choice(&std::io::stderr())),
+        }
+    }
+
+    /// Whether the result is read by people.
+    pub(crate) fn is_text(self) -> bool {
+        self.format == Format::Text
     }
 
     /// Prints a result: as JSON, or as the text that `render` makes.
@@ -148,8 +156,9 @@ impl Screen {
         let _ = writeln!(std::io::stderr(), "{text}");
     }
 
-    pub(crate) const fn paint(self) -> Paint {
-        self.paint
+    /// The colours of [`Self::progress`].
+    pub(crate) const fn progress_paint(self) -> Paint {
+        self.progress
     }
 }
 

@@ -64,7 +64,7 @@ impl Pause {
             .follow(&name, self.timeout, |object: &PaymentSystem| {
                 (view::seen(object) && object.spec.paused == paused).then_some(())
             })
-            .await
+            .await?
             .is_some();
         let outcome = Outcome {
             namespace: cluster.namespace,

@@ -36,7 +36,7 @@ use serde::Serialize;
 use crate::{
     Screen,
     cluster::{Cluster, LIST_MAX},
-    failure::{Failure, Verdict, request},
+    failure::{Failure, Verdict, cause, request},
 };
 use changes::Change;
 use edit::{Checked, Document};
@@ -159,7 +159,7 @@ impl Plan {
         let deployment = api.get(OPERATOR).await.map_err(|error| {
             let todo = "name the operator's namespace with --operator-namespace, or give its --runtime-image and --simulator-image";
             let what = format!("cannot read Deployment {OPERATOR} in namespace {namespace}");
-            Failure::new(what, todo).because(error.to_string())
+            Failure::new(what, todo).because(cause(&error))
         })?;
         Ok(edit::settings(&deployment))
     }

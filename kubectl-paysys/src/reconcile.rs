@@ -143,7 +143,7 @@ impl Reconcile {
             ended
         };
         let stop = async { drop(told.await) };
-        let log = logs::follow(cluster, &selector, &wanted, stop, |line| {
+        let log = logs::follow(cluster, screen, (&selector, &wanted), stop, |line| {
             screen.progress(line.text());
             Ok(())
         });
@@ -154,7 +154,7 @@ impl Reconcile {
         if let Ok(Err(failure)) = log {
             screen.progress(&format!("error: {failure}"));
         }
-        Ok(ended)
+        ended
     }
 }
 

@@ -80,7 +80,9 @@ impl Status {
         let list = api.list(&parameters).await;
         let list = list.map_err(request(format!("cannot list PaymentSystems in {place}")))?;
         let systems: Vec<System> = list.items.iter().map(view::system).collect();
-        if let ([only], false) = (list.items.as_slice(), self.all_namespaces) {
+        // Programs get a list whenever they name no system.
+        let alone = screen.is_text() && !self.all_namespaces;
+        if let ([only], true) = (list.items.as_slice(), alone) {
             return show(only, screen, now);
         }
         let overview = Overview { place, systems };
@@ -103,7 +105,7 @@ impl Status {
                 }
                 system.ready.then(|| object.clone())
             })
-            .await;
+            .await?;
         if let Some(object) = ready {
             return show(&object, screen, Timestamp::now());
         }
@@ -145,7 +147,7 @@ impl Progress {
             let said = format!("{} {}", condition.holds, condition.message);
             let before = self.told.insert(condition.kind.clone(), said.clone());
             if before.as_ref() != Some(&said) {
-                lines.push(render::progress(after, condition, screen.paint()));
+                lines.push(render::progress(after, condition, screen.progress_paint()));
             }
         }
         lines

@@ -98,7 +98,9 @@ async fn following_takes_each_started_container_once_and_ends_when_it_is_told() 
     let (enough, told) = tokio::sync::oneshot::channel::<()>();
     let mut enough = Some(enough);
     let stop = async move { drop(told.await) };
-    follow(&cluster, "a=b", &LogParams::default(), stop, |line| {
+    let screen = Screen::of(crate::Format::Json);
+    let wanted = LogParams::default();
+    follow(&cluster, screen, ("a=b", &wanted), stop, |line| {
         let mut lines = lines.lock().unwrap();
         lines.push(format!("{} {}", line.role, line.text));
         if lines.len() == 4 {

@@ -107,10 +107,12 @@ pub(super) fn blocking(system: &System) -> Object {
         kind: "PaymentSystem".to_owned(),
         name: system.name.clone(),
     };
-    match system.state {
-        State::Waiting | State::Stalled => named(&system.message).unwrap_or_else(itself),
-        _ => itself(),
-    }
+    let told = match system.state {
+        State::Waiting | State::Stalled => named(&system.message),
+        State::Paused if !system.ready => named(&system.message),
+        _ => None,
+    };
+    told.unwrap_or_else(itself)
 }
 
 /// The first `Kind name` of a message, among the kinds the operator handles.

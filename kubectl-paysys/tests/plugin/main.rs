@@ -22,6 +22,8 @@ use std::{
 };
 
 use cluster::{Cluster, NAMESPACE};
+use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
+use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
 
@@ -99,6 +101,22 @@ impl Plugin {
             .unwrap()
     }
 
+    /// What the program prints on a terminal, with these variables.
+    pub(crate) async fn on_terminal(&self, arguments: &str, variables: &[(&str, &str)]) -> String {
+        let program = env!("CARGO_BIN_EXE_kubectl-paysys");
+        let line = format!("{program} {arguments} --kubeconfig {}", self.0.display());
+        let output = Command::new("script")
+            .args(["--quiet", "--return", "--command", &line, "/dev/null"])
+            .env("TERM", "xterm")
+            .env_remove("NO_COLOR")
+            .envs(variables.iter().copied())
+            .stdin(Stdio::null())
+            .output()
+            .await
+            .unwrap();
+        String::from_utf8(output.stdout).unwrap()
+    }
+
     pub(crate) async fn run(&self, arguments: &[&str]) -> Ran {
         ended(self.start(arguments)).await
     }
@@ -142,6 +160,44 @@ async fn what_cannot_be_done_is_said_with_what_to_do() {
     ran.expect(0, &["There is no PaymentSystem in namespace payment"]);
     let ran = plugin.run(&["status", "-A", "-o", "json"]).await;
     assert_eq!(ran.json(), json!({"systems": []}));
+}
+
+/// Whoever may read but not watch is told so, instead of waiting in vain.
+#[tokio::test]
+async fn a_watch_that_is_not_allowed_is_no_wait() {
+    let cluster = Cluster::start().await;
+    cluster.apply(&demo(&json!({}))).await.unwrap();
+    let role = json!({
+        "metadata": {"name": "reader", "namespace": NAMESPACE},
+        "rules": [{"apiGroups": ["paymentsystem.dev"], "resources": ["paymentsystems"], "verbs": ["get"]}],
+    });
+    let binding = json!({
+        "metadata": {"name": "reader", "namespace": NAMESPACE},
+        "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": "reader"},
+        "subjects": [{"apiGroup": "rbac.authorization.k8s.io", "kind": "User", "name": "reader"}],
+    });
+    let create = PostParams::default();
+    Api::<Role>::namespaced(cluster.client.clone(), NAMESPACE)
+        .create(&create, &serde_json::from_value(role).unwrap())
+        .await
+        .unwrap();
+    Api::<RoleBinding>::namespaced(cluster.client.clone(), NAMESPACE)
+        .create(&create, &serde_json::from_value(binding).unwrap())
+        .await
+        .unwrap();
+    let file = cluster.kubeconfig();
+    let text = std::fs::read_to_string(&file).unwrap();
+    let mut config: Value = serde_json::from_str(&text).unwrap();
+    config["users"][0]["user"]["as"] = json!("reader");
+    std::fs::write(&file, config.to_string()).unwrap();
+    let ran = Plugin::with(&file).run(&["status", "demo", "--wait"]).await;
+    ran.expect(
+        2,
+        &[
+            "cannot watch PaymentSystem demo",
+            "ask whoever runs the cluster",
+        ],
+    );
 }
 
 #[tokio::test]

@@ -146,6 +146,37 @@ async fn the_operator_does_what_was_planned_and_planning_writes_nothing() {
     // A later pass has reported, and written nothing else.
     cluster.condition("demo", "Ready", "False").await;
     assert_eq!(written(&cluster.operator_writes()[writes..]), expected);
+    new_image(&cluster, &plugin).await;
+}
+
+/// An edit that takes several passes, with a migration between them.
+async fn new_image(cluster: &Cluster, plugin: &Plugin) {
+    cluster.make_ready(Kind::StatefulSet, "demo-mysql").await;
+    cluster.make_ready(Kind::Deployment, "demo-payment").await;
+    cluster.condition("demo", "Ready", "True").await;
+    let edited = demo(&json!({
+        "payment": {"expiresInSeconds": 900, "image": "registry.example/payment-runtime:2.0"},
+        "mysql": {"maxConnections": 300},
+    }));
+    let ran = plan(cluster, plugin, &edited, &["-o", "json"]).await;
+    let plan = ran.json();
+    let migration = &plan["plans"][0]["steps"][0][0];
+    assert_eq!(
+        (&migration["action"], &migration["kind"]),
+        (&json!("create"), &json!("Job"))
+    );
+    let expected = planned(&plan);
+    let writes = cluster.operator_writes().len();
+    cluster.apply(&edited).await.unwrap();
+    let job = migration["name"].as_str().unwrap();
+    cluster.make_ready(Kind::Job, job).await;
+    cluster
+        .until("what was planned", async |cluster: &Cluster| {
+            written(&cluster.operator_writes()[writes..]).is_superset(&expected)
+        })
+        .await;
+    cluster.condition("demo", "Ready", "False").await;
+    assert_eq!(written(&cluster.operator_writes()[writes..]), expected);
 }
 
 /// Without the options the images are those of the operator's Deployment.
@@ -208,4 +239,34 @@ async fn refused(cluster: &Cluster, plugin: &Plugin) {
     let file = cluster.directory.path().join("edited.json");
     let ran = plugin.run(&["plan", "-f", file.to_str().unwrap()]).await;
     ran.expect(2, &["the file has no PaymentSystem"]);
+}
+
+/// What `kubectl apply` would take out is taken out, and what another command set stays.
+#[tokio::test]
+async fn an_object_that_kubectl_applied_is_merged_as_kubectl_does() {
+    let cluster = Cluster::start().await;
+    let plugin = Plugin::new(&cluster);
+    let mut applied = demo(&json!({"payment": {"expiresInSeconds": 900}}));
+    let last = applied.to_string();
+    applied["metadata"]["annotations"] =
+        json!({"kubectl.kubernetes.io/last-applied-configuration": last});
+    cluster.apply(&applied).await.unwrap();
+    plugin
+        .run(&["pause", "--timeout", "0"])
+        .await
+        .expect(1, &["has not seen it yet"]);
+    let edited = demo(&json!({"mysql": {"maxConnections": 300}}));
+    let ran = plan(&cluster, &plugin, &edited, &["-o", "json"]).await;
+    let plan = ran.json()["plans"][0].clone();
+    assert_eq!(
+        plan["edit"],
+        json!([
+            {"path": "/mysql/maxConnections", "old": 500, "new": 300},
+            {"path": "/payment/expiresInSeconds", "old": 900, "new": 7200},
+        ])
+    );
+    assert_eq!(
+        (&plan["paused"], &plan["steps"]),
+        (&json!(true), &json!([]))
+    );
 }

@@ -93,6 +93,19 @@ async fn a_system_is_followed_from_its_first_object_to_a_pause() {
     let ran = plugin.run(&["status", "--wait", "--timeout", "1s"]).await;
     ran.expect(0, &["payment/demo  Ready"]);
 
+    let listed = plugin.run(&["status", "-o", "json"]).await.json();
+    assert_eq!(listed["systems"][0]["state"], "Ready");
+    let named = plugin.run(&["status", "demo", "-o", "json"]).await.json();
+    assert_eq!(listed["systems"][0]["conditions"], named["conditions"]);
+
+    let coloured = plugin.on_terminal("status demo", &[]).await;
+    assert!(coloured.contains("\u{1b}[32mReady\u{1b}[0m"), "{coloured}");
+    let plain = plugin
+        .on_terminal("status demo", &[("NO_COLOR", "1")])
+        .await;
+    assert!(plain.contains("payment/demo  Ready"), "{plain}");
+    assert!(!plain.contains('\u{1b}'), "{plain}");
+
     pausing(&cluster, &plugin).await;
 }
 
