@@ -22,7 +22,7 @@ AMONG ?= 500
 SYSTEM_NAMESPACE := payment-system
 KUBECTL = source .local/cluster.env && "$$KUBE_BIN/kubectl" --kubeconfig "$$KUBECONFIG"
 
-.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration crash e2e chaos ordering bench bench-reconcile bench-seata bench-operator transfers generate deny leftovers
+.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration crash e2e chaos ordering bench bench-reconcile bench-seata bench-operator transfers install-plugin generate deny leftovers
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -71,7 +71,7 @@ integration: ## Tests against a real kube-apiserver, MySQL, Redis and Seata
 	@e2e/cluster/test-servers.sh
 	@set -a; source .local/servers.env; set +a; \
 	  $(CARGO) test --locked --workspace --test agrees_with_mysql && \
-	  $(CARGO) test --locked -p payment-operator -p crds -p payment-runtime -p channel-simulator -p seata-client --test '*'
+	  $(CARGO) test --locked -p payment-operator -p crds -p kubectl-paysys -p payment-runtime -p channel-simulator -p seata-client --test '*'
 
 crash: ## The operator dies or is refused at each of its requests: make crash POINT=create:17:after
 	@e2e/cluster/test-servers.sh
@@ -111,6 +111,9 @@ bench-operator: ## The operator at rest and at scale: make bench-operator RESOUR
 	@$(CARGO) build --profile lean --quiet --locked -p bench -p payment-operator
 	@set -a; source .local/servers.env; set +a; \
 	  $(CARGO) run --profile lean --quiet --locked -p bench -- operator --resources $(RESOURCES) --among $(AMONG) $(BENCH)
+
+install-plugin: ## kubectl paysys, into ~/.cargo/bin (docs/kubectl-paysys.md)
+	@$(CARGO) install --quiet --locked --path kubectl-paysys
 
 generate: ## Write the files that are generated from the code
 	@$(CARGO) run --quiet -p crds --bin crdgen

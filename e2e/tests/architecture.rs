@@ -59,6 +59,13 @@ const ROOMS: &[(&str, Room)] = &[
         },
     ),
     (
+        "kubectl-paysys",
+        Room {
+            knows: &["crates/contract", "crds", "operator"],
+            never: &["sqlx", "axum"],
+        },
+    ),
+    (
         "payment-runtime",
         Room {
             knows: &[

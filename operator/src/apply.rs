@@ -57,6 +57,47 @@ impl ApplyError {
     }
 }
 
+/// What a pass does about one manifest.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Due {
+    /// The object is made by somebody else, or is being deleted.
+    Nobodys,
+    /// Its gate is closed.
+    Held,
+    Nothing,
+    Create,
+    /// The object lacks something: the first path.
+    Correct(String),
+}
+
+/// What is due for a manifest. Pure; `desired` is [`with_hash`] of it.
+pub fn due(manifest: &Manifest, desired: &Value, live: Option<&Live>, gates: &Gates) -> Due {
+    match live {
+        Some(live) if live.deleting => Due::Nobodys,
+        Some(_) if !gates.may_change(manifest) => Due::Held,
+        Some(live) => difference(desired, live).map_or(Due::Nothing, Due::Correct),
+        None if manifest.presence == Presence::WhenPresent => Due::Nobodys,
+        None if !gates.may_create(manifest) => Due::Held,
+        None => Due::Create,
+    }
+}
+
+/// What this system owns and no longer wants. Pure.
+pub fn unwanted<'a>(
+    system: &ValidSystem,
+    observed: &'a Observed,
+    manifests: &[Manifest],
+) -> Vec<(Kind, &'a str, &'a Live)> {
+    let objects = observed.objects.iter();
+    objects
+        .filter(|((kind, name), live)| {
+            let desired = manifests.iter().any(|m| m.kind == *kind && m.name == *name);
+            !desired && kind.removable() && !live.deleting && owned_by(live, &system.uid)
+        })
+        .map(|((kind, name), live)| (*kind, name.as_str(), live.as_ref()))
+        .collect()
+}
+
 /// Writes objects of one namespace.
 pub struct Writer<'a> {
     pub client: &'a Client,
@@ -91,11 +132,8 @@ impl Writer<'_> {
             }
             current &= self.apply_one(manifest, live, gates).await?;
         }
-        for ((kind, name), live) in &observed.objects {
-            let desired = manifests.iter().any(|m| m.kind == *kind && m.name == *name);
-            if !desired && kind.removable() && !live.deleting && owned_by(live, &system.uid) {
-                current &= self.delete(*kind, name, &live.uid).await?;
-            }
+        for (kind, name, live) in unwanted(system, observed, manifests) {
+            current &= self.delete(kind, name, &live.uid).await?;
         }
         Ok(current)
     }
@@ -106,15 +144,12 @@ impl Writer<'_> {
         live: Option<&Live>,
         gates: &Gates,
     ) -> Result<bool, ApplyError> {
-        match live {
-            Some(live) if live.deleting || !gates.may_change(manifest) => return Ok(true),
-            None if manifest.presence == Presence::WhenPresent || !gates.may_create(manifest) => {
-                return Ok(true);
-            }
-            _ => {}
+        let desired = with_hash(manifest);
+        let due = due(manifest, &desired, live, gates);
+        if matches!(due, Due::Nobodys | Due::Held) {
+            return Ok(true);
         }
         let (kind, name) = (manifest.kind.name(), manifest.name.as_str());
-        let desired = with_hash(manifest);
         let Some(live) = live else {
             info!(kind, name, "creating");
             let made = self
@@ -128,7 +163,7 @@ impl Writer<'_> {
         if !self.keep_replicas(manifest, live).await? {
             return Ok(false);
         }
-        let Some(path) = difference(&desired, live) else {
+        let Due::Correct(path) = due else {
             return Ok(true);
         };
         info!(kind, name, path, "correcting");
@@ -333,21 +368,23 @@ fn failed(verb: &'static str, kind: Kind, name: &str) -> impl FnOnce(kube::Error
     }
 }
 
-/// The first path at which a live object lacks something. Type and version are not compared: the
-/// object was found under them.
+/// The first path at which a live object lacks something.
 fn difference(desired: &Value, live: &Live) -> Option<String> {
-    let live = live.value();
-    let fields = desired.as_object()?.iter();
-    fields
-        .filter(|(field, _)| !["apiVersion", "kind"].contains(&field.as_str()))
-        .find_map(|(field, value)| {
-            let live = live.get(field).unwrap_or(&Value::Null);
-            subset::difference(value, live).map(|path| format!("/{field}{path}"))
-        })
+    subset::difference(desired, &comparable(live, desired))
 }
 
-/// The manifest with its own digest as an annotation.
-fn with_hash(manifest: &Manifest) -> Value {
+/// A live object with the type and version of what is desired: it was found under them, and they
+/// are not kept.
+pub fn comparable(live: &Live, desired: &Value) -> Value {
+    let mut live = live.value();
+    for field in ["apiVersion", "kind"] {
+        live[field] = desired[field].clone();
+    }
+    live
+}
+
+/// The manifest with its own digest as an annotation: what is applied.
+pub fn with_hash(manifest: &Manifest) -> Value {
     let mut value = manifest.value.clone();
     let hash = common::digest(&value);
     value["metadata"]["annotations"][labels::DESIRED_HASH] = json!(hash);

@@ -79,6 +79,26 @@ impl Generated {
         }
     }
 
+    /// The keys of its data.
+    pub fn keys(self) -> Vec<&'static str> {
+        match self {
+            Self::Mysql => vec!["root-password", "password", "coordinator-password"],
+            Self::Redis | Self::Orders => vec!["password"],
+            Self::Coordinator => vec![
+                coordinator::CONSOLE_USER,
+                coordinator::CONSOLE_PASSWORD,
+                coordinator::SECRET_KEY,
+            ],
+            Self::Simulator => {
+                let all = key::WECHAT
+                    .iter()
+                    .chain(&key::ALIPAY)
+                    .chain(&key::SIMULATOR);
+                all.copied().collect()
+            }
+        }
+    }
+
     fn values(self) -> Result<BTreeMap<&'static str, String>, KeyError> {
         Ok(match self {
             Self::Mysql => BTreeMap::from([
@@ -146,6 +166,23 @@ fn simulator_keys() -> Result<BTreeMap<&'static str, String>, KeyError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn each_secret_has_the_keys_it_names() {
+        for secret in [
+            Generated::Mysql,
+            Generated::Redis,
+            Generated::Coordinator,
+            Generated::Orders,
+            Generated::Simulator,
+        ] {
+            let mut keys = secret.keys();
+            keys.sort_unstable();
+            keys.dedup();
+            let made = secret.values().unwrap();
+            assert_eq!(keys, made.into_keys().collect::<Vec<_>>(), "{secret:?}");
+        }
+    }
 
     #[test]
     fn the_simulator_gets_every_key_of_the_contract() {

@@ -201,6 +201,12 @@ impl Kind {
         self.entry().name
     }
 
+    /// The kind of that name.
+    pub fn of(name: &str) -> Option<Self> {
+        let entry = KINDS.iter().find(|entry| entry.name == name);
+        entry.map(|entry| entry.kind)
+    }
+
     /// Whether the operator removes objects of this kind that the specification no longer asks
     /// for. Data and credentials are never removed.
     pub const fn removable(self) -> bool {

@@ -5,57 +5,98 @@
 //! only in the live object (defaults, other managers' fields) is not looked at; that a field was
 //! removed from the desired object is noticed by the hash in `apply`, not here.
 
-use serde_json::Value;
+use std::ops::ControlFlow;
+
+use serde_json::{Value, json};
 
 use crate::quantity;
 
 /// Fields whose text is a quantity.
 const QUANTITIES: [&str; 5] = ["cpu", "memory", "storage", "ephemeral-storage", "sizeLimit"];
 
-/// `None` if `live` contains `desired`, else the path of the first difference.
-pub fn difference(desired: &Value, live: &Value) -> Option<String> {
-    compare("", desired, Some(live))
+/// What is told of one place where `live` lacks something: its path, what is desired there and
+/// what is there. Comparing ends where it breaks.
+type Found<'a> = dyn FnMut(&str, &Value, Option<&Value>) -> ControlFlow<()> + 'a;
+
+/// One place where a live object lacks what is desired.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Difference {
+    pub path: String,
+    pub desired: Value,
+    /// Absent if nothing is there.
+    pub live: Option<Value>,
 }
 
-fn compare(path: &str, desired: &Value, live: Option<&Value>) -> Option<String> {
-    let Some(live) = live else {
-        return (!is_empty(desired)).then(|| path.to_owned());
-    };
+/// `None` if `live` contains `desired`, else the path of the first difference.
+pub fn difference(desired: &Value, live: &Value) -> Option<String> {
+    let mut first = None;
+    let _ = compare("", desired, Some(live), &mut |path, _, _| {
+        first = Some(path.to_owned());
+        ControlFlow::Break(())
+    });
+    first
+}
+
+/// Every place where `live` lacks what is desired; none if and only if [`difference`] finds none.
+pub fn differences(desired: &Value, live: &Value) -> Vec<Difference> {
+    let mut all = Vec::new();
+    let _ = compare("", desired, Some(live), &mut |path, desired, live| {
+        all.push(Difference {
+            path: path.to_owned(),
+            desired: desired.clone(),
+            live: live.cloned(),
+        });
+        ControlFlow::Continue(())
+    });
+    all
+}
+
+fn compare(
+    path: &str,
+    desired: &Value,
+    live: Option<&Value>,
+    found: &mut Found<'_>,
+) -> ControlFlow<()> {
     match (desired, live) {
-        (Value::Object(fields), Value::Object(live_fields)) => {
-            fields.iter().find_map(|(key, value)| {
-                compare(&format!("{path}/{key}"), value, live_fields.get(key))
+        (_, None) if is_empty(desired) => ControlFlow::Continue(()),
+        (Value::Object(fields), Some(Value::Object(live))) => {
+            fields.iter().try_for_each(|(key, value)| {
+                compare(&format!("{path}/{key}"), value, live.get(key), found)
             })
         }
-        (Value::Array(items), Value::Array(live_items)) => compare_lists(path, items, live_items),
-        _ if same_scalar(path, desired, live) => None,
-        _ => Some(path.to_owned()),
+        (Value::Array(items), Some(Value::Array(live))) => compare_lists(path, items, live, found),
+        (_, Some(live)) if same_scalar(path, desired, live) => ControlFlow::Continue(()),
+        _ => found(path, desired, live),
     }
 }
 
-fn compare_lists(path: &str, items: &[Value], live: &[Value]) -> Option<String> {
+fn compare_lists(
+    path: &str,
+    items: &[Value],
+    live: &[Value],
+    found: &mut Found<'_>,
+) -> ControlFlow<()> {
     let Some(key) = merge_key(path) else {
         if items.len() != live.len() {
-            return Some(path.to_owned());
+            return found(path, &json!(items), Some(&json!(live)));
         }
-        return items
-            .iter()
-            .zip(live)
-            .enumerate()
-            .find_map(|(index, (item, live))| {
-                compare(&format!("{path}/{index}"), item, Some(live))
-            });
+        let mut pairs = items.iter().zip(live).enumerate();
+        return pairs.try_for_each(|(index, (item, live))| {
+            compare(&format!("{path}/{index}"), item, Some(live), found)
+        });
     };
-    items.iter().find_map(|item| {
-        let wanted = item.get(key)?;
-        let found = live.iter().find(|live| live.get(key) == Some(wanted));
-        compare(&format!("{path}/{}", text(wanted)), item, found)
+    items.iter().try_for_each(|item| {
+        let Some(wanted) = item.get(key) else {
+            return ControlFlow::Continue(());
+        };
+        let live = live.iter().find(|live| live.get(key) == Some(wanted));
+        compare(&format!("{path}/{}", text(wanted)), item, live, found)
     })
 }
 
 /// The key by which server-side apply merges the list at `path`, `None` for lists that have one
 /// owner.
-fn merge_key(path: &str) -> Option<&'static str> {
+pub fn merge_key(path: &str) -> Option<&'static str> {
     Some(match path.rsplit('/').next().unwrap_or_default() {
         "containers" | "initContainers" | "env" | "volumes" | "ports" => "name",
         "volumeMounts" => "mountPath",
@@ -94,8 +135,6 @@ fn same_scalar(path: &str, desired: &Value, live: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use serde_json::json;
-
     use super::*;
 
     #[test]
@@ -126,6 +165,7 @@ mod tests {
             ),
         ] {
             assert_eq!(difference(&desired, &live), None, "{desired} in {live}");
+            assert_eq!(differences(&desired, &live), [], "{desired} in {live}");
         }
     }
 
@@ -163,6 +203,26 @@ mod tests {
                 Some(path),
                 "{desired} in {live}"
             );
+            let all = differences(&desired, &live);
+            assert_eq!(all[0].path, path, "{desired} in {live}");
         }
+    }
+
+    #[test]
+    fn all_differences_are_told_with_both_sides() {
+        let desired = json!({"a": 1, "b": {"c": "x"}, "d": [1], "e": 5});
+        let live = json!({"a": 2, "b": {}, "d": [1, 2], "e": 5});
+        let told: Vec<_> = differences(&desired, &live)
+            .into_iter()
+            .map(|difference| (difference.path, difference.desired, difference.live))
+            .collect();
+        assert_eq!(
+            told,
+            [
+                ("/a".to_owned(), json!(1), Some(json!(2))),
+                ("/b/c".to_owned(), json!("x"), None),
+                ("/d".to_owned(), json!([1]), Some(json!([1, 2]))),
+            ]
+        );
     }
 }

@@ -179,6 +179,26 @@ impl Cluster {
         self.port
     }
 
+    /// A kubeconfig of the administrator, for programs.
+    pub fn kubeconfig(&self) -> PathBuf {
+        let file = self.directory.path().join("kubeconfig.json");
+        let config = json!({
+            "apiVersion": "v1",
+            "kind": "Config",
+            "clusters": [{"name": "test", "cluster": {
+                "server": format!("https://127.0.0.1:{}", self.port),
+                "insecure-skip-tls-verify": true,
+            }}],
+            "users": [{"name": "admin", "user": {"token": TOKEN}}],
+            "contexts": [{"name": "test", "context": {
+                "cluster": "test", "user": "admin", "namespace": NAMESPACE,
+            }}],
+            "current-context": "test",
+        });
+        fs::write(&file, config.to_string()).unwrap();
+        file
+    }
+
     pub fn systems(&self) -> Api<PaymentSystem> {
         Api::namespaced(self.client.clone(), NAMESPACE)
     }
