@@ -93,22 +93,31 @@ impl Writer<'_> {
         }
         for ((kind, name), live) in &observed.objects {
             let desired = manifests.iter().any(|m| m.kind == *kind && m.name == *name);
-            if !desired && kind.removable() && !live.deleting && owned_by(live, &system.uid) {
+            let kept = system.keeps_rendering && kind.is_mounted_or_runs();
+            if !desired
+                && !kept
+                && kind.removable()
+                && !live.deleting
+                && owned_by(live, &system.uid)
+            {
                 current &= self.delete(*kind, name, &live.uid).await?;
             }
         }
         Ok(current)
     }
 
-    async fn apply_one(
+    /// Applies one manifest, if it may be applied. Returns whether the object is as it was looked
+    /// at.
+    pub async fn apply_one(
         &self,
         manifest: &Manifest,
         live: Option<&Live>,
         gates: &Gates,
     ) -> Result<bool, ApplyError> {
         match live {
+            Some(_) if manifest.presence == Presence::LeftAlone => return Ok(true),
             Some(live) if live.deleting || !gates.may_change(manifest) => return Ok(true),
-            None if manifest.presence == Presence::WhenPresent || !gates.may_create(manifest) => {
+            None if manifest.presence != Presence::Always || !gates.may_create(manifest) => {
                 return Ok(true);
             }
             _ => {}
