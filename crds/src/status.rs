@@ -33,6 +33,45 @@ pub struct PaymentSystemStatus {
     /// Result of the last finished reconciliation run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reconciliation: Option<LastReconciliation>,
+    /// What became of a rollout that harmed payments.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rollout: Option<Rollout>,
+    /// Which operator rendered the objects, and from what.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub rendering: Option<Rendering>,
+}
+
+/// What became of a rollout that harmed payments.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Rollout {
+    /// The specification that was taken back. It is not tried again until it is edited.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub refused: Option<Refused>,
+}
+
+/// A specification that was taken back while it was rolled out.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Refused {
+    /// Digest of everything that was specified.
+    pub inputs: String,
+    /// Its generation.
+    pub generation: i64,
+    /// What its pods did.
+    pub message: String,
+    /// When it was taken back, RFC 3339 in UTC.
+    pub at: String,
+}
+
+/// Which operator rendered the objects, and from what.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Rendering {
+    /// Version of the operator.
+    pub operator: String,
+    /// Digest of everything that was specified.
+    pub inputs: String,
 }
 
 /// One workload of the system.

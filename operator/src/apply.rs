@@ -62,7 +62,7 @@ impl ApplyError {
 pub enum Due {
     /// The object is made by somebody else, or is being deleted.
     Nobodys,
-    /// Its gate is closed.
+    /// Its gate is closed, or its turn has not come.
     Held,
     Nothing,
     Create,
@@ -74,9 +74,10 @@ pub enum Due {
 pub fn due(manifest: &Manifest, desired: &Value, live: Option<&Live>, gates: &Gates) -> Due {
     match live {
         Some(live) if live.deleting => Due::Nobodys,
+        Some(_) if manifest.presence == Presence::LeftAlone => Due::Held,
         Some(_) if !gates.may_change(manifest) => Due::Held,
         Some(live) => difference(desired, live).map_or(Due::Nothing, Due::Correct),
-        None if manifest.presence == Presence::WhenPresent => Due::Nobodys,
+        None if manifest.presence != Presence::Always => Due::Nobodys,
         None if !gates.may_create(manifest) => Due::Held,
         None => Due::Create,
     }
@@ -92,7 +93,11 @@ pub fn unwanted<'a>(
     objects
         .filter(|((kind, name), live)| {
             let desired = manifests.iter().any(|m| m.kind == *kind && m.name == *name);
-            !desired && kind.removable() && !live.deleting && owned_by(live, &system.uid)
+            let kept = system.keeps_rendering && kind.is_mounted_or_runs();
+            !(desired || kept)
+                && kind.removable()
+                && !live.deleting
+                && owned_by(live, &system.uid)
         })
         .map(|((kind, name), live)| (*kind, name.as_str(), live.as_ref()))
         .collect()
@@ -138,7 +143,9 @@ impl Writer<'_> {
         Ok(current)
     }
 
-    async fn apply_one(
+    /// Applies one manifest, if it may be applied. Returns whether the object is as it was looked
+    /// at.
+    pub async fn apply_one(
         &self,
         manifest: &Manifest,
         live: Option<&Live>,

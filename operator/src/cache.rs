@@ -37,7 +37,11 @@ impl Live {
         let body = match kind {
             Kind::Secret => json!({"metadata": object.metadata, "digests": digests(&object.data)}),
             Kind::Pod => json!({
-                "metadata": {"name": object.metadata.name, "labels": object.metadata.labels},
+                "metadata": {
+                    "name": object.metadata.name,
+                    "labels": object.metadata.labels,
+                    "creationTimestamp": object.metadata.creation_timestamp,
+                },
                 "status": pod_state(&object.data),
             }),
             _ => {
@@ -146,8 +150,15 @@ pub fn short_hash(bytes: &[u8]) -> String {
 
 fn pod_state(data: &Value) -> Value {
     let status = &data["status"];
+    let ports = data["spec"]["containers"][0]["ports"].as_array();
+    let management = ports
+        .into_iter()
+        .flatten()
+        .find(|port| port["name"] == contract::ports::MANAGEMENT_NAME);
     json!({
         "phase": status["phase"],
+        "podIP": status["podIP"],
+        "managementPort": management.map(|port| &port["containerPort"]),
         "conditions": status["conditions"],
         "initContainerStatuses": status["initContainerStatuses"],
         "containerStatuses": status["containerStatuses"],

@@ -1,7 +1,7 @@
 //! Wiring: which system is looked at when, and one pass over it.
 
 use std::{
-    collections::HashMap,
+    collections::{BTreeMap, BTreeSet, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
@@ -21,7 +21,7 @@ use kube::{
     runtime::{
         WatchStreamExt,
         controller::{Action, Config, applier},
-        events::{Recorder, Reporter},
+        events::{Event, Recorder, Reporter},
         reflector::{self, ObjectRef, Store, reflector},
         watcher::{self, watcher},
     },
@@ -30,7 +30,7 @@ use serde_json::json;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    FIELD_MANAGER,
+    FIELD_MANAGER, acceptance,
     apply::{ApplyError, Writer},
     build::{BuildError, build},
     cache::{Cache, SystemKey},
@@ -42,7 +42,9 @@ use crate::{
     leader::Leadership,
     metrics::Metrics,
     observe::Observed,
-    report::{self, Outcome},
+    report::{self, Outcome, Said},
+    rollout,
+    traffic::{self, Work},
     validate::{Settings, ValidSystem, named_secrets, validate},
     watches::Watches,
 };
@@ -54,6 +56,8 @@ const RESYNC: Duration = Duration::from_mins(10);
 /// Events of one burst are answered by one pass.
 const DEBOUNCE: Duration = Duration::from_millis(50);
 const CONCURRENCY: u16 = 8;
+/// How often pods are asked while a service is rolled.
+const LOOK: Duration = Duration::from_secs(2);
 /// When a system is looked at again of which something changed while it was written.
 const AGAIN: Duration = Duration::from_secs(1);
 const BACKOFF_LONGEST: Duration = Duration::from_mins(1);
@@ -76,6 +80,32 @@ struct Memory {
     /// The status written last and the version it made, until the watch shows it.
     status: Option<(String, u64, PaymentSystemStatus)>,
     failures: u32,
+    /// What the pods of a rolling service had done when the rollout was first looked at.
+    work: BTreeMap<String, Work>,
+}
+
+/// What a pass wrote.
+struct Written {
+    /// Nothing had changed meanwhile.
+    current: bool,
+    plan: rollout::Plan,
+}
+
+impl Written {
+    fn nothing() -> Self {
+        Self {
+            current: true,
+            plan: rollout::Plan::default(),
+        }
+    }
+}
+
+/// What was seen of services that are being rolled.
+#[derive(Default)]
+struct Watching {
+    /// Why the rollout is taken back.
+    refusal: Option<String>,
+    rolling: bool,
 }
 
 /// Why a pass did not finish. It is tried again.
@@ -259,7 +289,7 @@ fn pass(
                 context.watches.name_secrets(&key, &secrets);
                 Ok(Action::await_change())
             }
-            Ok(object) => context.reconcile(&key, object).await,
+            Ok(object) => Box::pin(context.reconcile(&key, object)).await,
             Err(invalid) => {
                 error!(namespace = key.0, name = key.1, %invalid, "a PaymentSystem cannot be read: install the matching definition");
                 Ok(Action::await_change())
@@ -299,8 +329,7 @@ impl Context {
     fn forget(&self, key: &SystemKey) {
         self.memory().remove(key);
         self.metrics.forget(key);
-        self.watches
-            .name_secrets(key, &std::collections::BTreeSet::new());
+        self.watches.name_secrets(key, &BTreeSet::new());
     }
 
     /// One pass: look, decide, write, report. Any step may have failed last time, so each pass
@@ -313,11 +342,21 @@ impl Context {
         if object.metadata.deletion_timestamp.is_some() {
             return Ok(Action::await_change());
         }
-        let secrets = named_secrets(&object.spec);
+        let object = &self.with_latest_status(key, object);
+        let back = self.gone_back(key, object);
+        let (built, settings) = back
+            .as_ref()
+            .map_or((object, &self.settings), |(object, settings)| {
+                (object, settings)
+            });
+        let secrets = named_secrets(&built.spec);
         self.watches.name_secrets(key, &secrets);
         let read = || Observed::read(&self.cache, key, &secrets);
-        let system = match validate(object, &self.settings) {
-            Ok(system) => system,
+        let system = match validate(built, settings) {
+            Ok(system) => ValidSystem {
+                gone_back: back.is_some(),
+                ..system
+            },
             Err(invalid) => {
                 let outcome = Outcome::Invalid(&invalid);
                 let reported = self.report(key, object, &read(), &outcome).await?;
@@ -330,27 +369,127 @@ impl Context {
             }
         };
         let written = if object.spec.paused {
-            Ok(true)
+            Ok(Written::nothing())
         } else {
             self.write(&system, &read).await
         };
         let observed = read();
-        let gates = gates(&system, &observed);
-        let outcome = outcome(&system, &gates, &written);
+        let mut gates = gates(&system, &observed);
+        let watching = if back.is_none() && !object.spec.paused {
+            self.watch_rollout(key, &system, &observed).await
+        } else {
+            Watching::default()
+        };
+        let said = self.said(object, &system, &written, watching.refusal);
+        said.note(&mut gates);
+        let outcome = outcome(&system, &gates, &written, &said);
         let reported = self.report(key, object, &observed, &outcome).await?;
-        let current = written? && reported;
+        let written = written?;
+        self.tell_restarts(object, &written.plan).await;
+        let current = written.current && reported;
         self.metrics.pass("done");
         self.memory().entry(key.clone()).or_default().failures = 0;
-        Ok(Action::requeue(if current { RESYNC } else { AGAIN }))
+        Ok(Action::requeue(match (current, watching.rolling) {
+            (false, _) => AGAIN,
+            (true, true) => LOOK,
+            (true, false) => RESYNC,
+        }))
     }
 
-    /// Makes missing credentials, then applies every manifest whose gate is open. Returns whether
-    /// nothing has changed meanwhile.
+    /// The specification that was accepted, where the present one was taken back.
+    fn gone_back(
+        &self,
+        key: &SystemKey,
+        object: &PaymentSystem,
+    ) -> Option<(PaymentSystem, Settings)> {
+        acceptance::refused(object, &self.settings)?;
+        let observed = Observed::read(&self.cache, key, &BTreeSet::new());
+        let accepted = acceptance::accepted(&observed, &key.1);
+        acceptance::gone_back(object, &self.settings, accepted)
+    }
+
+    /// Looks at the pods of services that are being rolled.
+    async fn watch_rollout(
+        &self,
+        key: &SystemKey,
+        system: &ValidSystem,
+        observed: &Observed,
+    ) -> Watching {
+        let services = acceptance::watched(system, observed);
+        if services.is_empty() {
+            if let Some(memory) = self.memory().get_mut(key) {
+                memory.work.clear();
+            }
+            return Watching {
+                refusal: acceptance::stuck(system, observed),
+                rolling: false,
+            };
+        }
+        let pods = services
+            .iter()
+            .flat_map(|pods| pods.new.iter().chain(&pods.old));
+        let work = traffic::read(pods.cloned().collect()).await;
+        let before = {
+            let mut memory = self.memory();
+            let before = &mut memory.entry(key.clone()).or_default().work;
+            for (pod, work) in &work {
+                before.entry(pod.clone()).or_insert(*work);
+            }
+            before.clone()
+        };
+        let judged = services
+            .iter()
+            .find_map(|pods| acceptance::judge(pods, &work, &before));
+        Watching {
+            refusal: judged.or_else(|| acceptance::stuck(system, observed)),
+            rolling: true,
+        }
+    }
+
+    fn said(
+        &self,
+        object: &PaymentSystem,
+        system: &ValidSystem,
+        written: &Result<Written, PassError>,
+        refusal: Option<String>,
+    ) -> Said {
+        let before = object.status.as_ref();
+        let refusal = refusal.map(|message| (message, Timestamp::now().to_string()));
+        let plan = written.as_ref().map(|written| &written.plan).ok();
+        Said {
+            rollout: acceptance::status(object, &self.settings, refusal),
+            rendering: rollout::rendering(
+                system,
+                before.and_then(|status| status.rendering.clone()),
+                plan,
+            ),
+            waiting: plan.map(|plan| plan.waiting.clone()).unwrap_or_default(),
+            kept: plan.map(|plan| plan.kept.clone()).unwrap_or_default(),
+            generation: system.generation,
+        }
+    }
+
+    /// An event for every workload of which pods are restarted now.
+    async fn tell_restarts(&self, object: &PaymentSystem, plan: &rollout::Plan) {
+        for restart in &plan.restarts {
+            info!(
+                kind = restart.kind.name(),
+                name = restart.name,
+                reason = restart.reason,
+                "rolling"
+            );
+            let event = events::restart(restart, object.namespace());
+            self.publish(object, &event).await;
+        }
+    }
+
+    /// Makes missing credentials, then applies every manifest whose gate is open and whose turn it
+    /// is.
     async fn write(
         &self,
         system: &ValidSystem,
         read: &(impl Fn() -> Observed + Sync),
-    ) -> Result<bool, PassError> {
+    ) -> Result<Written, PassError> {
         let writer = Writer {
             client: &self.client,
             cache: &self.cache,
@@ -371,9 +510,39 @@ impl Context {
         }
         let manifests = build(system, &observed).map_err(PassError::Build)?;
         let gates = gates(system, &observed);
-        writer
-            .apply(system, &observed, &gates, &manifests)
+        let mut plan = rollout::plan(system, &observed, &gates, manifests);
+        plan.manifests.extend(acceptance::kept(system, &observed));
+        let current = writer
+            .apply(system, &observed, &gates, &plan.manifests)
             .await
+            .map_err(PassError::Apply)?;
+        // Nothing need happen any more once everything is ready: it is accepted at once.
+        let written = Written { current, plan };
+        self.accept(system, &writer, &read(), &written).await?;
+        Ok(written)
+    }
+
+    /// Keeps the specification as one under which everything is ready, if it is.
+    async fn accept(
+        &self,
+        system: &ValidSystem,
+        writer: &Writer<'_>,
+        observed: &Observed,
+        written: &Written,
+    ) -> Result<(), PassError> {
+        let gates = gates(system, observed);
+        let manifest = acceptance::manifest(system, observed, &gates, &written.plan);
+        let Some(manifest) = manifest.filter(|_| written.current) else {
+            return Ok(());
+        };
+        writer
+            .apply_one(
+                &manifest,
+                observed.get(manifest.kind, &manifest.name),
+                &gates,
+            )
+            .await
+            .map(drop)
             .map_err(PassError::Apply)
     }
 
@@ -411,10 +580,7 @@ impl Context {
             Err(error) => return Err(PassError::Report(Box::new(error))),
         };
         if let Some(event) = events::on_change(&object, &status) {
-            self.metrics.write_of("create", "Event");
-            if let Err(error) = self.recorder.publish(&event, &object.object_ref(&())).await {
-                warn!(%error, "cannot publish an event");
-            }
+            self.publish(&object, &event).await;
         }
         let version = written
             .resource_version()
@@ -423,6 +589,13 @@ impl Context {
         let uid = object.uid().unwrap_or_default();
         self.memory().entry(key.clone()).or_default().status = Some((uid, version, status));
         Ok(true)
+    }
+
+    async fn publish(&self, object: &PaymentSystem, event: &Event) {
+        self.metrics.write_of("create", "Event");
+        if let Err(error) = self.recorder.publish(event, &object.object_ref(&())).await {
+            warn!(%error, "cannot publish an event");
+        }
     }
 
     /// Times how long a system takes to be ready as specified. An edit that leaves it ready takes
@@ -460,13 +633,19 @@ impl Context {
 fn outcome<'a>(
     system: &'a ValidSystem,
     gates: &'a Gates,
-    written: &Result<bool, PassError>,
+    written: &Result<Written, PassError>,
+    said: &'a Said,
 ) -> Outcome<'a> {
     match written {
-        Ok(_) => Outcome::Done { system, gates },
+        Ok(_) => Outcome::Done {
+            system,
+            gates,
+            said,
+        },
         Err(error) => Outcome::Failed {
             system,
             gates,
+            said,
             reason: error.reason(),
             message: chain(error),
         },

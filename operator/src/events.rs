@@ -1,10 +1,14 @@
 //! Events on the PaymentSystem: one per change that a person wants to know of.
 
 use crds::{PaymentSystem, PaymentSystemStatus};
+use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 
-use crate::report::{READY, STALLED};
+use crate::{
+    report::{READY, STALLED},
+    rollout::Restart,
+};
 
 /// The event a change of status is worth, if any: the system became ready, stopped being ready,
 /// or cannot go on.
@@ -31,6 +35,23 @@ pub fn on_change(object: &PaymentSystem, status: &PaymentSystemStatus) -> Option
         action: "Reconcile".to_owned(),
         secondary: None,
     })
+}
+
+/// Pods are restarted, and why.
+pub fn restart(restart: &Restart, namespace: Option<String>) -> Event {
+    Event {
+        type_: EventType::Normal,
+        reason: "Rolling".to_owned(),
+        note: Some(restart.to_string().chars().take(1000).collect()),
+        action: "Roll".to_owned(),
+        // Events that differ in their note alone would be counted as one.
+        secondary: Some(ObjectReference {
+            kind: Some(restart.kind.name().to_owned()),
+            name: Some(restart.name.clone()),
+            namespace,
+            ..ObjectReference::default()
+        }),
+    }
 }
 
 fn find<'a>(status: &'a PaymentSystemStatus, kind: &str) -> Option<&'a Condition> {

@@ -18,6 +18,7 @@ use crate::{
     },
     kinds::Kind,
     observe::Observed,
+    rollout::Waiting,
     validate::ValidSystem,
 };
 use trouble::trouble;
@@ -37,6 +38,10 @@ pub mod condition {
     pub const RECONCILIATION: &str = "ReconciliationAvailable";
     pub const RECONCILIATION_SECRETS: &str = "ReconciliationConfigured";
     pub const SCHEDULE: &str = "ReconciliationScheduled";
+    /// There, and false, only after a rollout was taken back.
+    pub const ROLLOUT: &str = "RolloutAccepted";
+    /// There, and false, only while objects are kept as another version of the operator made them.
+    pub const RENDERING: &str = "RenderingCurrent";
 }
 
 /// How far one part is.
@@ -50,6 +55,8 @@ pub struct Part {
     pub failed: bool,
     pub reason: &'static str,
     pub message: String,
+    /// The workload it stands for.
+    pub workload: Option<String>,
 }
 
 impl Part {
@@ -61,6 +68,7 @@ impl Part {
             failed: false,
             reason,
             message,
+            workload: None,
         }
     }
 
@@ -72,7 +80,7 @@ impl Part {
         }
     }
 
-    fn failed(condition: &'static str, reason: &'static str, message: String) -> Self {
+    pub fn failed(condition: &'static str, reason: &'static str, message: String) -> Self {
         Self {
             failed: true,
             ..Self::waiting(condition, reason, message)
@@ -205,6 +213,24 @@ impl Gates {
             .any(|part| part.condition == condition && secrets::REASONS.contains(&part.reason))
     }
 
+    /// Takes note of workloads whose change waits for another: they work, but not as specified.
+    pub fn wait(&mut self, waiting: &[Waiting]) {
+        for waiting in waiting {
+            let mut parts = self.parts.iter_mut();
+            let of = |part: &&mut Part| part.workload.as_deref() == Some(&waiting.name);
+            if let Some(part) = parts.find(of).filter(|part| part.ready) {
+                part.ready = false;
+                part.reason = "WaitingToRoll";
+                part.message = format!(
+                    "{} {} is rolled after {}",
+                    waiting.kind.name(),
+                    waiting.name,
+                    waiting.behind
+                );
+            }
+        }
+    }
+
     pub fn ready(&self) -> bool {
         self.parts.iter().all(|part| part.ready)
     }
@@ -292,6 +318,13 @@ struct Workload {
 
 impl Workload {
     fn part(&self, observed: &Observed) -> Part {
+        Part {
+            workload: Some(self.name.clone()),
+            ..self.state(observed)
+        }
+    }
+
+    fn state(&self, observed: &Observed) -> Part {
         let kind = self.kind.name();
         let name = &self.name;
         let Some(live) = observed.value(self.kind, name) else {
@@ -328,6 +361,8 @@ pub struct Replicas {
     pub ready: i64,
     pub wanted: i64,
     updated: i64,
+    available: i64,
+    all: i64,
     observed: bool,
 }
 
@@ -338,6 +373,8 @@ impl Replicas {
             ready: number("/status/readyReplicas").unwrap_or(0),
             wanted: number("/spec/replicas").unwrap_or(1),
             updated: number("/status/updatedReplicas").unwrap_or(0),
+            available: number("/status/availableReplicas").unwrap_or(0),
+            all: number("/status/replicas").unwrap_or(0),
             observed: number("/status/observedGeneration") >= number("/metadata/generation"),
         }
     }
@@ -345,6 +382,12 @@ impl Replicas {
     /// All replicas are ready and run the present template.
     pub const fn complete(self) -> bool {
         self.observed && self.ready >= self.wanted && self.updated >= self.wanted
+    }
+
+    /// Pods of an earlier template are left, or one of the present template has not proved itself
+    /// yet.
+    pub const fn rolling(self) -> bool {
+        !self.complete() || self.available < self.wanted || self.all > self.wanted
     }
 }
 
@@ -371,7 +414,11 @@ fn migrated(job: &Value, observed: &Observed) -> bool {
 }
 
 fn migration(system: &ValidSystem, observed: &Observed) -> Part {
-    let name = runtime::migration_name(system);
+    if system.gone_back {
+        let message = "the schema stays as the rollout that was taken back left it".to_owned();
+        return Part::ready(condition::SCHEMA, "Migrated", message);
+    }
+    let name = runtime::migration_name(system, observed);
     let Some(job) = observed.value(Kind::Job, &name) else {
         let message = format!("Job {name} is not created yet");
         return Part::waiting(condition::SCHEMA, "Pending", message);
@@ -428,8 +475,8 @@ pub fn rolled_image(system: &ValidSystem, observed: &Observed) -> String {
         let image = deployment.pointer("/spec/template/spec/containers/0/image")?;
         image.as_str().map(str::to_owned)
     };
-    let job = observed.value(Kind::Job, &runtime::migration_name(system));
-    if job.is_some_and(|job| migrated(&job, observed)) {
+    let job = observed.value(Kind::Job, &runtime::migration_name(system, observed));
+    if system.gone_back || job.is_some_and(|job| migrated(&job, observed)) {
         system.runtime_image.clone()
     } else {
         live().unwrap_or_else(|| system.runtime_image.clone())

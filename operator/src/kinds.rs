@@ -207,6 +207,14 @@ impl Kind {
         entry.map(|entry| entry.kind)
     }
 
+    /// Whether pods read it or it makes pods.
+    pub const fn is_mounted_or_runs(self) -> bool {
+        matches!(
+            self,
+            Self::ConfigMap | Self::StatefulSet | Self::Deployment | Self::Job | Self::CronJob
+        )
+    }
+
     /// Whether the operator removes objects of this kind that the specification no longer asks
     /// for. Data and credentials are never removed.
     pub const fn removable(self) -> bool {

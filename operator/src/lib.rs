@@ -14,6 +14,7 @@
 //! Deliberately not here: anything about payments; access to the database; the values of
 //! Secrets, of which only digests are kept.
 
+pub mod acceptance;
 pub mod apply;
 pub mod build;
 pub mod cache;
@@ -33,8 +34,10 @@ pub mod quantity;
 pub mod reconciliation;
 pub mod report;
 pub mod requests;
+pub mod rollout;
 pub mod server;
 pub mod subset;
+pub mod traffic;
 pub mod validate;
 pub mod watches;
 

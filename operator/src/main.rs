@@ -154,6 +154,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
     let settings = Settings {
         runtime_image,
         simulator_image,
+        ..Settings::default()
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let (stopped, stopping) = tokio::sync::oneshot::channel();

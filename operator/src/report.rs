@@ -4,7 +4,10 @@
 
 mod runs;
 
-use crds::{PaymentSystem, PaymentSystemStatus, status::Component};
+use crds::{
+    PaymentSystem, PaymentSystemStatus,
+    status::{Component, Rendering, Rollout},
+};
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
     jiff::Timestamp,
@@ -12,10 +15,12 @@ use k8s_openapi::{
 use serde_json::Value;
 
 use crate::{
-    build::names,
-    gates::{Gates, Part, Replicas},
+    acceptance,
+    build::{labels, names},
+    gates::{self, Gates, Part, Replicas},
     kinds::Kind,
     observe::Observed,
+    rollout::Waiting,
     validate::{Invalid, ValidSystem},
 };
 
@@ -31,13 +36,43 @@ pub enum Outcome<'a> {
     Failed {
         system: &'a ValidSystem,
         gates: &'a Gates,
+        said: &'a Said,
         reason: &'static str,
         message: String,
     },
     Done {
         system: &'a ValidSystem,
         gates: &'a Gates,
+        said: &'a Said,
     },
+}
+
+/// What is said of rollouts beside the parts.
+#[derive(Clone, Debug, Default)]
+pub struct Said {
+    pub rollout: Option<Rollout>,
+    pub rendering: Option<Rendering>,
+    pub waiting: Vec<Waiting>,
+    /// Objects that are kept as another version of the operator made them.
+    pub kept: Vec<String>,
+    /// Generation of the specification the system is built from.
+    pub generation: i64,
+}
+
+impl Said {
+    /// Adds to the parts what waits for its turn, and a rollout that was taken back.
+    pub fn note(&self, gates: &mut Gates) {
+        gates.wait(&self.waiting);
+        let refused = self
+            .rollout
+            .as_ref()
+            .and_then(|rollout| rollout.refused.as_ref());
+        gates.parts.extend(refused.map(|refused| {
+            let accepted = (self.generation != refused.generation).then_some(self.generation);
+            let message = acceptance::told(refused, accepted);
+            Part::failed(gates::condition::ROLLOUT, "RolledBack", message)
+        }));
+    }
 }
 
 /// The status a system should have.
@@ -74,6 +109,12 @@ pub fn status(
             replicas(observed, &names::callback(&system.name)),
         ),
     };
+    let (rollout, rendering) = match outcome {
+        Outcome::Invalid(_) => (before.rollout, before.rendering),
+        Outcome::Failed { said, .. } | Outcome::Done { said, .. } => {
+            (said.rollout.clone(), said.rendering.clone())
+        }
+    };
     PaymentSystemStatus {
         observed_generation: generation,
         conditions,
@@ -82,6 +123,8 @@ pub fn status(
         payment,
         callback,
         last_reconciliation,
+        rollout,
+        rendering,
     }
 }
 
@@ -125,12 +168,27 @@ fn conditions(object: &PaymentSystem, outcome: &Outcome<'_>) -> Vec<Condition> {
             all.extend(gates.parts.iter().map(part_condition));
             all
         }
-        Outcome::Done { gates, .. } => {
+        Outcome::Done { gates, said, .. } => {
             let mut all = summary(gates, paused);
             all.extend(gates.parts.iter().map(part_condition));
+            all.extend(kept(object, said));
             all
         }
     }
+}
+
+/// That objects are kept as another version of the operator made them.
+fn kept(object: &PaymentSystem, said: &Said) -> Option<Condition> {
+    let by = &said.rendering.as_ref()?.operator;
+    let name = object.metadata.name.as_deref().unwrap_or_default();
+    let message = format!(
+        "kept as operator {by} made them: {}. This operator takes them over, restarting what it must, with the next edit of the specification, or now by `kubectl annotate paysys/{name} {}={} --overwrite`",
+        said.kept.join(", "),
+        labels::TAKE_RENDERING,
+        env!("CARGO_PKG_VERSION"),
+    );
+    let kind = gates::condition::RENDERING;
+    (!said.kept.is_empty()).then(|| condition(kind, false, "KeptUntilEdited", &message))
 }
 
 fn part_condition(part: &Part) -> Condition {

@@ -9,13 +9,25 @@ use std::collections::BTreeSet;
 use crds::{PaymentSystem, PaymentSystemSpec, orders::Orders, reconciliation::SecretKeyRef};
 use kube::ResourceExt;
 
-use crate::{build::names, quantity, reconciliation};
+use crate::{acceptance, build::names, quantity, reconciliation};
 
 /// What the operator was started with.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub struct Settings {
     pub runtime_image: Option<String>,
     pub simulator_image: Option<String>,
+    /// Version of this operator: another one leaves pods as this one made them.
+    pub version: String,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            runtime_image: None,
+            simulator_image: None,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
 }
 
 /// A specification from which every object can be built.
@@ -24,6 +36,15 @@ pub struct ValidSystem {
     pub name: String,
     pub namespace: String,
     pub uid: String,
+    pub generation: i64,
+    pub settings: Settings,
+    /// Digest of everything that was specified.
+    pub inputs: String,
+    /// Another version of the operator rendered what is there, and nobody has edited the
+    /// specification since.
+    pub keeps_rendering: bool,
+    /// A rollout was taken back: the schema is newer than the services need.
+    pub gone_back: bool,
     pub spec: PaymentSystemSpec,
     pub runtime_image: String,
     /// Set if the simulator stands in for the channels.
@@ -115,9 +136,23 @@ pub fn validate(object: &PaymentSystem, settings: &Settings) -> Result<ValidSyst
         runtime_image: runtime_image.ok_or(Invalid::RuntimeImageMissing)?,
         simulator_image,
         uid: object.uid().unwrap_or_default(),
+        generation: object.metadata.generation.unwrap_or_default(),
+        settings: settings.clone(),
+        inputs: acceptance::inputs(object, settings),
+        gone_back: false,
+        keeps_rendering: keeps_rendering(object, settings),
         spec: spec.clone(),
         name,
         namespace,
+    })
+}
+
+fn keeps_rendering(object: &PaymentSystem, settings: &Settings) -> bool {
+    let status = object.status.as_ref();
+    let rendering = status.and_then(|status| status.rendering.as_ref());
+    rendering.is_some_and(|rendering| {
+        rendering.operator != settings.version
+            && rendering.inputs == acceptance::inputs(object, settings)
     })
 }
 
@@ -323,6 +358,7 @@ mod tests {
         Settings {
             runtime_image: Some("runtime:1".to_owned()),
             simulator_image: Some("simulator:1".to_owned()),
+            ..Settings::default()
         }
     }
 

@@ -56,6 +56,7 @@ fn valid(object: &PaymentSystem) -> ValidSystem {
     let settings = Settings {
         runtime_image: Some("registry.example/payment-runtime:1.0".to_owned()),
         simulator_image: Some("registry.example/channel-simulator:1.0".to_owned()),
+        ..Settings::default()
     };
     validate(object, &settings).unwrap()
 }

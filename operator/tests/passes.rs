@@ -32,19 +32,6 @@ fn demo(more: &Value) -> Value {
     })
 }
 
-/// The operator has had time to act: no new write for a second.
-async fn settled(cluster: &Cluster) -> usize {
-    let mut writes = cluster.operator_writes().len();
-    loop {
-        tokio::time::sleep(std::time::Duration::from_secs(1)).await;
-        let now = cluster.operator_writes().len();
-        if now == writes {
-            return now;
-        }
-        writes = now;
-    }
-}
-
 #[tokio::test]
 async fn stages_open_in_order_and_rest_is_silent() {
     let cluster = Cluster::start().await;
@@ -55,7 +42,7 @@ async fn stages_open_in_order_and_rest_is_silent() {
     cluster
         .exists(Kind::Deployment, "demo-channel-simulator")
         .await;
-    settled(&cluster).await;
+    cluster.settled().await;
     assert_eq!(
         cluster.names(Kind::StatefulSet).await,
         ["demo-mysql", "demo-redis"]
@@ -72,7 +59,7 @@ async fn stages_open_in_order_and_rest_is_silent() {
     );
 
     cluster.make_ready(Kind::StatefulSet, "demo-mysql").await;
-    settled(&cluster).await;
+    cluster.settled().await;
     assert_eq!(
         cluster.get(Kind::StatefulSet, "demo-coordinator").await,
         None
@@ -100,7 +87,7 @@ async fn stages_open_in_order_and_rest_is_silent() {
     );
 
     // A change that means nothing causes passes; none of them writes.
-    let before = settled(&cluster).await;
+    let before = cluster.settled().await;
     for pass in 0..3 {
         let patch = Patch::Merge(json!({"metadata": {"annotations": {"pass": pass.to_string()}}}));
         cluster
@@ -108,10 +95,10 @@ async fn stages_open_in_order_and_rest_is_silent() {
             .patch("demo", &PatchParams::default(), &patch)
             .await
             .unwrap();
-        settled(&cluster).await;
+        cluster.settled().await;
     }
     assert_eq!(
-        settled(&cluster).await,
+        cluster.settled().await,
         before,
         "{:?}",
         &cluster.operator_writes()[before..]
@@ -125,7 +112,7 @@ async fn restart_writes_nothing(cluster: &Cluster, before: usize) {
     let _second = cluster.operate();
     tokio::time::sleep(std::time::Duration::from_secs(4)).await;
     assert_eq!(
-        settled(cluster).await,
+        cluster.settled().await,
         before,
         "{:?}",
         &cluster.operator_writes()[before..]
@@ -138,7 +125,7 @@ async fn what_is_edited_or_deleted_by_hand_comes_back() {
     let _operator = cluster.operate();
     cluster.apply(&demo(&json!({}))).await.unwrap();
     cluster.bring_up("demo").await;
-    settled(&cluster).await;
+    cluster.settled().await;
 
     for (kind, name) in [
         (Kind::Service, "demo-payment"),
@@ -241,7 +228,7 @@ async fn the_autoscaler_keeps_its_number(cluster: &Cluster) {
                 .contains("3600")
         })
         .await;
-    settled(cluster).await;
+    cluster.settled().await;
     let live = cluster.get(Kind::Deployment, "demo-payment").await.unwrap();
     assert_eq!(live["spec"]["replicas"], 7);
     assert_eq!(
@@ -326,7 +313,7 @@ async fn secrets_that_exist_are_adopted_and_survive() {
         .patch("demo-mysql", &PatchParams::default(), &patch)
         .await
         .unwrap();
-    settled(&cluster).await;
+    cluster.settled().await;
     assert_eq!(generation(Kind::StatefulSet, "demo-mysql").await, mysql + 1);
     assert_eq!(
         generation(Kind::StatefulSet, "demo-coordinator").await,
@@ -346,7 +333,7 @@ async fn recreation_keeps_passwords(cluster: &Cluster, secrets: &Api<Secret>) {
         .delete("demo", &DeleteParams::default())
         .await
         .unwrap();
-    settled(cluster).await;
+    cluster.settled().await;
     cluster.apply(&demo(&json!({}))).await.unwrap();
     let uid = cluster
         .systems()
@@ -577,7 +564,7 @@ async fn pods_say_what_blocks_and_runs_say_what_they_found() {
         .delete("run-1", &DeleteParams::default().grace_period(0))
         .await
         .unwrap();
-    settled(&cluster).await;
+    cluster.settled().await;
     assert!(
         differences(&cluster).await,
         "the result stays when the run is gone"

@@ -93,13 +93,19 @@ pub(super) fn applied(
     if let Some(before) = before {
         removed("", before, desired, &mut changes);
     }
-    let hash = format!("/metadata/annotations/{}", labels::DESIRED_HASH);
-    changes.retain(|change| change.path != hash);
+    changes.retain(|change| !OWN.iter().any(|own| change.path.ends_with(own)));
     if kind == Kind::Secret {
         changes.iter_mut().for_each(mask);
     }
     changes
 }
+
+/// What the operator notes for itself.
+const OWN: [&str; 3] = [
+    labels::DESIRED_HASH,
+    labels::TEMPLATE_HASH,
+    labels::RESTART_REASON,
+];
 
 fn mask(change: &mut Change) {
     let values = change.path.starts_with("/data") || change.path.starts_with("/stringData");

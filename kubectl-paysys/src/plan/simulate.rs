@@ -1,6 +1,6 @@
 //! The operator's next passes, made in memory.
 //!
-//! Pure. The decisions are the operator's own (`build`, `gates`, `apply::due`, `apply::unwanted`);
+//! Pure. The decisions are the operator's own (`build`, `gates`, `rollout`, `acceptance`, `apply::due`);
 //! here is only what the cluster would do in between: each object that a pass writes is taken to
 //! become ready before the next pass. What is not ready and is not written stays so, and holds
 //! back what waits for it.
@@ -12,6 +12,7 @@ use std::{
 
 use kube::api::DynamicObject;
 use payment_operator::{
+    acceptance,
     apply::{Due, comparable, due, unwanted, with_hash},
     build::{BuildError, Manifest, build, secrets},
     cache::Live,
@@ -19,6 +20,7 @@ use payment_operator::{
     gates::gates,
     kinds::Kind,
     observe::Observed,
+    rollout,
     validate::ValidSystem,
 };
 use serde::Serialize;
@@ -30,7 +32,7 @@ use super::{
 };
 
 /// More passes than a system has stages: what is not settled then is not told.
-const PASSES_MAX: usize = 12;
+const PASSES_MAX: usize = 30;
 
 /// Stands for the value of a Secret that is not made yet; it must be base64.
 const PLACEHOLDER: &str = "cGxhbm5lZA==";
@@ -146,8 +148,12 @@ impl World<'_> {
     /// One pass: what it writes, and what it would write if its gate were open.
     fn pass(&mut self) -> Result<(Vec<Write>, Vec<Object>), BuildError> {
         let mut step = self.credentials();
-        let manifests = build(self.system, &self.observed)?;
         let gates = gates(self.system, &self.observed);
+        let manifests = build(self.system, &self.observed)?;
+        let plan = rollout::plan(self.system, &self.observed, &gates, manifests);
+        let accepted = acceptance::manifest(self.system, &self.observed, &gates, &plan);
+        let accepted = accepted.or_else(|| acceptance::kept(self.system, &self.observed));
+        let manifests: Vec<Manifest> = plan.manifests.into_iter().chain(accepted).collect();
         let mut held = Vec::new();
         let mut next = self.observed.clone();
         for manifest in &manifests {
@@ -276,6 +282,7 @@ fn settled(manifest: &Manifest, desired: &Value, before: Option<&Live>) -> Optio
             value["status"] = json!({
                 "observedGeneration": 1,
                 "readyReplicas": replicas,
+                "availableReplicas": replicas,
                 "updatedReplicas": replicas,
             });
         }

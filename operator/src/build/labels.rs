@@ -19,6 +19,12 @@ pub const DESIRED_HASH: &str = "paymentsystem.dev/desired-hash";
 pub const CONFIG_HASH: &str = "paymentsystem.dev/config-hash";
 /// Digest of the Secrets a pod consumes.
 pub const CREDENTIALS_HASH: &str = "paymentsystem.dev/credentials-hash";
+/// Digest of the pod template that was applied last.
+pub const TEMPLATE_HASH: &str = "paymentsystem.dev/template-hash";
+/// On pods: why those before them were replaced.
+pub const RESTART_REASON: &str = "paymentsystem.dev/restart-reason";
+/// On a PaymentSystem: a new value lets this operator render anew what another version made.
+pub const TAKE_RENDERING: &str = "paymentsystem.dev/take-rendering";
 
 /// The parts of a system, as the component label spells them.
 pub mod component {

@@ -47,6 +47,8 @@ pub enum Presence {
     Always,
     /// Someone else makes the object; only what the operator has to say about it is applied.
     WhenPresent,
+    /// The object is there and is not touched now.
+    LeftAlone,
 }
 
 /// One desired object.

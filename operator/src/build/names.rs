@@ -25,6 +25,8 @@ names! {
     reconciliation_daily => "reconciliation-daily";
     /// ConfigMap and ServiceMonitor of the runtime.
     runtime => "runtime";
+    /// ConfigMap of the specification that was accepted last.
+    accepted => "accepted";
     simulator => "channel-simulator";
     alerts => "alerts";
     migration_prefix => "migrate-";

@@ -12,6 +12,17 @@ use super::{
 };
 use crate::{gates, kinds::Kind, observe::Observed, validate::ValidSystem};
 
+/// Services whose new pods are watched at work before the next old one goes (`acceptance`).
+pub const PROVED: [&str; 3] = [
+    labels::component::PAYMENT,
+    labels::component::CALLBACK,
+    labels::component::WORKER,
+];
+/// How long a new pod works beside the old ones.
+const PROVING_SECONDS: i32 = 10;
+/// A rollout without progress for so long has failed.
+pub const PROGRESS_SECONDS: i32 = 300;
+
 /// One service.
 struct Service<'a> {
     role: Role,
@@ -119,7 +130,13 @@ fn services(system: &ValidSystem) -> Vec<Service<'_>> {
 pub fn manifests(system: &ValidSystem, observed: &Observed) -> Result<Vec<Manifest>, BuildError> {
     let runtime = config::runtime(system);
     let image = gates::rolled_image(system, observed);
-    let mut manifests = vec![configuration(system, &runtime)?, migration(system)];
+    let migration = Manifest {
+        name: migration_name(system, observed),
+        ..migration(system)
+    };
+    let mut manifests = vec![configuration(system, &runtime)?];
+    // The schema only goes forward.
+    manifests.extend((!system.gone_back).then_some(migration));
     manifests.extend(system.orders().map(|orders| orders_policy(system, orders)));
     for service in services(system) {
         let name = service.name.clone();
@@ -188,6 +205,10 @@ fn deployment(
         "strategy": {"type": "RollingUpdate", "rollingUpdate": {"maxUnavailable": 0, "maxSurge": 1}},
         "template": template,
     });
+    if PROVED.contains(&service.component) {
+        spec["minReadySeconds"] = json!(PROVING_SECONDS);
+        spec["progressDeadlineSeconds"] = json!(PROGRESS_SECONDS);
+    }
     if service.autoscaling.is_none() {
         spec["replicas"] = json!(service.replicas);
     }
@@ -302,6 +323,10 @@ fn migration(system: &ValidSystem) -> Manifest {
 }
 
 /// Name of the Job that brings the schema up to what the specified image needs.
-pub fn migration_name(system: &ValidSystem) -> String {
-    migration(system).name
+pub fn migration_name(system: &ValidSystem, observed: &Observed) -> String {
+    let prefix = names::migration_prefix(&system.name);
+    let mut jobs = observed.objects.keys();
+    let made = jobs.find(|(kind, name)| *kind == Kind::Job && name.starts_with(&prefix));
+    made.filter(|_| system.keeps_rendering)
+        .map_or_else(|| migration(system).name, |(_, name)| name.clone())
 }

@@ -371,6 +371,19 @@ impl Cluster {
             .collect()
     }
 
+    /// The operator has had time to act: no new write for a second. Returns the writes so far.
+    pub async fn settled(&self) -> usize {
+        let mut writes = self.operator_writes().len();
+        loop {
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            let now = self.operator_writes().len();
+            if now == writes {
+                return now;
+            }
+            writes = now;
+        }
+    }
+
     /// How the operator reaches the API server: with the permissions it is installed with.
     pub fn operator_configuration(&self) -> Config {
         let mut config = configuration(self.port);
@@ -387,6 +400,7 @@ impl Cluster {
         let settings = Settings {
             runtime_image: Some("registry.example/payment-runtime:1.0".to_owned()),
             simulator_image: Some("registry.example/channel-simulator:1.0".to_owned()),
+            ..Settings::default()
         };
         let client = Client::try_from(self.operator_configuration()).unwrap();
         Operator(tokio::spawn(controller::run(

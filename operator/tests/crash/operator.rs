@@ -56,6 +56,7 @@ fn live(
     let settings = Settings {
         runtime_image: Some(image.to_owned()),
         simulator_image: Some("registry.example/channel-simulator:1.0".to_owned()),
+        ..Settings::default()
     };
     let run = controller::run(
         client,

@@ -29,6 +29,8 @@ use crate::{
 const LIMIT: Duration = Duration::from_mins(2);
 /// Nothing more happens when nothing has happened for so long.
 pub const QUIET: Duration = Duration::from_secs(2);
+/// Passes that may write: workloads are rolled one after the other.
+const ATTEMPTS: usize = 20;
 /// Passes that must not write once a system has converged.
 const SILENT_PASSES: usize = 2;
 
@@ -202,10 +204,14 @@ impl<'a> Run<'a> {
             return Ok(());
         }
         let mut attempts = 0;
-        while !self.silent_pass().await?.is_empty() {
+        loop {
+            let written = self.silent_pass().await?;
+            if written.is_empty() {
+                break;
+            }
             attempts += 1;
-            if attempts > 5 {
-                return Err("passes never stop writing".to_owned());
+            if attempts > ATTEMPTS {
+                return Err(format!("passes never stop writing: {written:?}"));
             }
         }
         for _ in 0..SILENT_PASSES {

@@ -11,7 +11,7 @@ use crate::world::Objects;
 pub type State = BTreeMap<String, Value>;
 
 /// Fields that differ between any two runs and mean nothing.
-const VARYING: [&str; 10] = [
+const VARYING: [&str; 11] = [
     "resourceVersion",
     "creationTimestamp",
     "managedFields",
@@ -20,6 +20,7 @@ const VARYING: [&str; 10] = [
     "clusterIPs",
     "pass",
     labels::DESIRED_HASH,
+    labels::TEMPLATE_HASH,
     labels::CONFIG_HASH,
     labels::CREDENTIALS_HASH,
 ];

@@ -1,0 +1,206 @@
+//! Services are rolled while payments are made: none of them fails, nothing restarts without a
+//! reason, and a rollout whose pods do not work is taken back.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::{Order, PaymentApi, Scene, Seen, until};
+use kube::ResourceExt as _;
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+const REASON: &str = "paymentsystem.dev/restart-reason";
+const ROLLED_WITHIN: Duration = Duration::from_mins(4);
+/// Three ends of a process, with the pauses that kubelet makes between them.
+const TAKEN_BACK_WITHIN: Duration = Duration::from_mins(4);
+const CLIENTS: usize = 2;
+const BETWEEN: Duration = Duration::from_millis(50);
+
+/// What came of the payments that were made meanwhile.
+#[derive(Default)]
+struct Made {
+    created: usize,
+    failed: Vec<String>,
+}
+
+/// Makes payments until it is told to stop.
+struct Load {
+    stop: Arc<AtomicBool>,
+    clients: JoinSet<Made>,
+}
+
+impl Load {
+    fn start(scene: &Scene) -> Result<Self> {
+        let stop = Arc::new(AtomicBool::new(false));
+        let mut clients = JoinSet::new();
+        for client in 0..CLIENTS {
+            let api = PaymentApi::new(&scene.environment.urls.api)?;
+            clients.spawn(make_payments(api, client, Arc::clone(&stop)));
+        }
+        Ok(Self { stop, clients })
+    }
+
+    /// Every payment was made.
+    async fn end(self) -> Result<()> {
+        self.stop.store(true, Ordering::Relaxed);
+        let all = self.clients.join_all().await;
+        let created: usize = all.iter().map(|made| made.created).sum();
+        let failed: Vec<&String> = all.iter().flat_map(|made| &made.failed).collect();
+        println!("{created} payments were made meanwhile");
+        ensure!(created > 0, "no payment was made: there was no load");
+        ensure!(
+            failed.is_empty(),
+            "{} payments failed: {:?}",
+            failed.len(),
+            &failed[..failed.len().min(5)]
+        );
+        Ok(())
+    }
+}
+
+async fn make_payments(api: PaymentApi, client: usize, stop: Arc<AtomicBool>) -> Made {
+    let mut made = Made::default();
+    while !stop.load(Ordering::Relaxed) {
+        let channel = if client.is_multiple_of(2) {
+            "wechat"
+        } else {
+            "alipay"
+        };
+        match api
+            .create(&Order::new("E2E-ROLLOUT", channel, "0.01"))
+            .await
+        {
+            Ok(answer) if answer.status < 300 => made.created += 1,
+            Ok(answer) => made.failed.push(format!("{answer:?}")),
+            Err(error) => made.failed.push(format!("{error:#}")),
+        }
+        // Not a wait for anything: the rate of the load.
+        tokio::time::sleep(BETWEEN).await;
+    }
+    made
+}
+
+#[tokio::test]
+async fn services_roll_without_a_failed_payment() -> Result<()> {
+    let scene = Scene::open().await?;
+    let outcome = rolls(&scene).await;
+    scene.close(outcome).await
+}
+
+async fn rolls(scene: &Scene) -> Result<()> {
+    scene.demo.wait_settled(ROLLED_WITHIN).await?;
+    let before = scene.demo.pod_uids().await?;
+    let load = Load::start(scene)?;
+    let edit = json!({"payment": {"expiresInSeconds": 1_234}});
+    scene.demo.change_spec(&edit).await?;
+    let rolled = scene.demo.wait_settled(ROLLED_WITHIN).await;
+    load.end().await?;
+    rolled?;
+    restarted_for(scene, &before, "its configuration changed").await
+}
+
+/// Every pod that is another one says why, and no store is.
+async fn restarted_for(
+    scene: &Scene,
+    before: &BTreeMap<String, String>,
+    reason: &str,
+) -> Result<()> {
+    let pods = scene.demo.service_pods().await?;
+    let new = pods
+        .iter()
+        .filter(|pod| !before.contains_key(&pod.name_any()));
+    let mut restarted = 0;
+    for pod in new {
+        let said = pod.annotations().get(REASON);
+        ensure!(
+            said.is_some_and(|said| said.contains(reason)),
+            "{} was started for {said:?}",
+            pod.name_any()
+        );
+        restarted += 1;
+    }
+    ensure!(restarted > 0, "nothing was rolled");
+    for (name, uid) in scene.demo.pod_uids().await? {
+        let old = before.get(&name);
+        ensure!(
+            old.is_none_or(|old| *old == uid),
+            "{name} is another one than before"
+        );
+    }
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_rollout_whose_pods_do_not_work_is_taken_back() -> Result<()> {
+    let scene = Scene::open().await?;
+    let outcome = taken_back(&scene).await;
+    scene.close(outcome).await
+}
+
+async fn taken_back(scene: &Scene) -> Result<()> {
+    scene.demo.wait_settled(ROLLED_WITHIN).await?;
+    let before = scene.demo.pod_uids().await?;
+    let memory = wanted_memory(scene).await?;
+    let load = Load::start(scene)?;
+    // No process fits into this.
+    let edit = json!({"payment": {"resources": {
+        "requests": {"cpu": "10m", "memory": "6Mi"},
+        "limits": {"memory": "6Mi"},
+    }}});
+    scene.demo.change_spec(&edit).await?;
+    let refused = until(
+        "the rollout to be taken back",
+        TAKEN_BACK_WITHIN,
+        async || {
+            let conditions = scene.demo.conditions().await?;
+            let stalled = conditions
+                .iter()
+                .find(|condition| condition.kind == "Stalled" && condition.reason == "RolledBack");
+            Ok(stalled.map_or_else(
+                || {
+                    Seen::not_yet(format!(
+                        "{:?}",
+                        conditions.first().map(e2e::system::Condition::line)
+                    ))
+                },
+                |stalled| Seen::Done(stalled.message.clone()),
+            ))
+        },
+    )
+    .await;
+    let settled = until("the earlier pods to be alone", ROLLED_WITHIN, async || {
+        let now = scene.demo.pod_uids().await?;
+        Ok(Seen::when(
+            now == before,
+            format!("{now:?} instead of {before:?}"),
+        ))
+    })
+    .await;
+    load.end().await?;
+    let message = refused?;
+    ensure!(
+        message.contains("a new pod of payment has ended"),
+        "{message}"
+    );
+    settled?;
+    let now = wanted_memory(scene).await?;
+    ensure!(
+        now == memory,
+        "the Deployment asks for {now}, not for {memory}"
+    );
+    Ok(())
+}
+
+/// What the Deployment of the payment service asks for.
+async fn wanted_memory(scene: &Scene) -> Result<Value> {
+    let path = format!(
+        "/apis/apps/v1/namespaces/{}/deployments/demo-payment",
+        scene.demo.namespace
+    );
+    let deployment = scene.cluster.raw(&path).await?;
+    let resources = deployment.pointer("/spec/template/spec/containers/0/resources");
+    resources.cloned().context("no resources")
+}
