@@ -61,7 +61,10 @@ macro_rules! storage {
             #[schemars(length(max = 20), regex(pattern = QUANTITY))]
             pub size: String,
             /// StorageClass of the volume. It cannot be changed later.
-            #[schemars(length(min = 1, max = 253))]
+            #[schemars(
+                                length(min = 1, max = 253),
+                                extend("x-kubernetes-validations" = rules::OBJECT_NAME)
+                            )]
             pub storage_class_name: String,
         }
 
