@@ -92,7 +92,7 @@ impl Default for Workers {
 /// The callback service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(extend("x-kubernetes-validations" = [rules::CALLBACK, rules::SCALED].concat()))]
+#[schemars(extend("x-kubernetes-validations" = rules::SCALED))]
 pub struct Callback {
     /// Replicas while autoscaling is off.
     #[schemars(range(min = 1, max = 1000))]

@@ -27,21 +27,9 @@ pub(crate) const ORDERS_URL: &[Rule] = &[
 ];
 
 /// On `spec.payment`.
-pub(crate) const PAYMENT: &[Rule] = &[
-    rule(
-        "self.expiresInSeconds >= self.idempotencyWindowSeconds",
-        "payment.expiresInSeconds must not be smaller than payment.idempotencyWindowSeconds",
-    ),
-    rule(
-        "!self.autoscaling.enabled || (has(self.resources.requests.cpu) && has(self.resources.requests.memory))",
-        "payment.autoscaling needs resources.requests.cpu and resources.requests.memory: its targets are percentages of them",
-    ),
-];
-
-/// On `spec.callback`.
-pub(crate) const CALLBACK: &[Rule] = &[rule(
-    "!self.autoscaling.enabled || (has(self.resources.requests.cpu) && has(self.resources.requests.memory))",
-    "callback.autoscaling needs resources.requests.cpu and resources.requests.memory: its targets are percentages of them",
+pub(crate) const PAYMENT: &[Rule] = &[rule(
+    "self.expiresInSeconds >= self.idempotencyWindowSeconds",
+    "payment.expiresInSeconds must not be smaller than payment.idempotencyWindowSeconds",
 )];
 
 /// On `spec.reconciliation`.

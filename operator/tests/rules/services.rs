@@ -42,28 +42,12 @@ fn orders() -> Vec<Case> {
 }
 
 fn services() -> Vec<Case> {
-    vec![
-        case(
-            "must not be smaller than payment.idempotencyWindowSeconds",
-            "payment.expiresInSeconds",
-            299,
-            300,
-        ),
-        case(
-            "payment.autoscaling needs",
-            "payment.resources.requests.memory",
-            Value::Null,
-            "1Gi",
-        )
-        .around(json!({"payment": {"resources": {"requests": {"cpu": "1"}}}})),
-        case(
-            "callback.autoscaling needs",
-            "callback.resources.requests.memory",
-            Value::Null,
-            "1Gi",
-        )
-        .around(json!({"callback": {"resources": {"requests": {"cpu": "1"}}}})),
-    ]
+    vec![case(
+        "must not be smaller than payment.idempotencyWindowSeconds",
+        "payment.expiresInSeconds",
+        299,
+        300,
+    )]
 }
 
 fn monitoring() -> Vec<Case> {
