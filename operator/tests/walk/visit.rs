@@ -12,7 +12,7 @@ use kube::{
     api::{Patch, PatchParams},
 };
 use payment_operator::{
-    build::build,
+    build::{Manifest, build},
     kinds::{KINDS, Kind},
     observe::Observed,
     validate::{Settings, validate},
@@ -27,7 +27,7 @@ use crate::{
     scene::{self, Scene},
     state::{State, differences},
     values,
-    world::World,
+    world::{Objects, World},
 };
 
 /// How long the recorder may lag behind the operator.
@@ -149,6 +149,12 @@ impl Walk<'_> {
         if visible && !self.run.history.until(LAG, differs).await {
             return Err("no object changes".to_owned());
         }
+        let desired = desired(&self.try_out(SYSTEM, &changed).await?)?;
+        let clean = |objects: &_| surplus(objects, &desired).is_empty();
+        if visible && !self.run.history.until(LAG, clean).await {
+            let left = surplus(&self.run.history.objects(), &desired);
+            return Err(format!("leaves behind {}", left.join(", ")));
+        }
         for leaf in leaves {
             if let Some(words) = values::one_way(&leaf.path) {
                 let home = std::mem::replace(&mut self.sections, changed);
@@ -227,6 +233,29 @@ fn is_said(error: &str, words: &str) -> Result<(), String> {
 
 /// What the operator would make, each object as text.
 fn manifests(system: &PaymentSystem) -> Result<BTreeSet<String>, String> {
+    let texts = desired(system)?
+        .into_iter()
+        .map(|manifest| format!("{} {:?}", manifest.value, manifest.first_replicas));
+    Ok(texts.collect())
+}
+
+/// Objects that are there and should not be. Data and credentials stay.
+fn surplus(objects: &Objects, desired: &[Manifest]) -> Vec<String> {
+    let removable = |kind: &str| {
+        let entry = KINDS.iter().find(|entry| entry.name == kind);
+        entry.is_some_and(|entry| entry.kind.removable())
+    };
+    let wanted = |kind: &str, name: &str| {
+        let mut desired = desired.iter();
+        desired.any(|manifest| manifest.kind.name() == kind && manifest.name == name)
+    };
+    let left = objects
+        .keys()
+        .filter(|(kind, name)| removable(kind) && !wanted(kind, name));
+    left.map(|(kind, name)| format!("{kind} {name}")).collect()
+}
+
+fn desired(system: &PaymentSystem) -> Result<Vec<Manifest>, String> {
     let settings = Settings {
         runtime_image: Some(scenario::IMAGE.to_owned()),
         simulator_image: Some("registry.example/channel-simulator:1.0".to_owned()),
@@ -237,11 +266,7 @@ fn manifests(system: &PaymentSystem) -> Result<BTreeSet<String>, String> {
         installed: optional.map(|entry| entry.kind).collect::<BTreeSet<Kind>>(),
         ..Observed::default()
     };
-    let built = build(&valid, &observed).map_err(|error| error.to_string())?;
-    let texts = built
-        .iter()
-        .map(|manifest| format!("{} {:?}", manifest.value, manifest.first_replicas));
-    Ok(texts.collect())
+    build(&valid, &observed).map_err(|error| error.to_string())
 }
 
 /// Whether a path is at or below another one.
