@@ -22,10 +22,7 @@ pub struct Channels {
     /// `wechat-app-id`, `wechat-mch-id`, `wechat-api-key`, `wechat-private-key`,
     /// `wechat-merchant-serial`, `wechat-public-key-id`, `wechat-public-key`; `alipay-app-id`,
     /// `alipay-private-key`, `alipay-public-key`. Changes take effect by a rolling restart.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::OBJECT_NAME))]
     pub secret_name: String,
     /// WeChat Pay.
     pub wechat: Wechat,

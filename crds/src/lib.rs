@@ -2,7 +2,7 @@
 //!
 //! Guarantees: every default is written once, in a `Default` implementation, and is visible in
 //! the generated schema; every field carries a description that reads in `kubectl explain`; every
-//! rule the API server can check is a CEL rule in [`rules`], with a message that says what to do.
+//! rule the API server can check is a CEL rule in `rules`, with a message that says what to do.
 //!
 //! Deliberately not here: what is built from a resource (`operator`), and any check that needs
 //! another object.
@@ -12,7 +12,7 @@ pub mod operations;
 pub mod orders;
 pub mod reconciliation;
 pub mod resources;
-pub mod rules;
+mod rules;
 pub mod schema;
 pub mod services;
 pub mod status;

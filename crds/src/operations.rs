@@ -16,7 +16,7 @@ pub struct Monitoring {
     pub enabled: bool,
     /// Labels put on them, so that your Prometheus selects them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]
-    #[schemars(extend("maxProperties" = 16))]
+    #[schemars(extend("maxProperties" = 16, "additionalProperties" = {"type": "string", "maxLength": 253}))]
     pub labels: BTreeMap<String, String>,
 }
 
@@ -45,6 +45,7 @@ pub struct Expose {
 /// An HTTPRoute.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(extend("x-kubernetes-validations" = rules::GATEWAY))]
 pub struct GatewayExposure {
     /// The Gateways the route attaches to.
     #[schemars(length(min = 1, max = 8))]
@@ -59,15 +60,15 @@ pub struct GatewayExposure {
 #[serde(rename_all = "camelCase")]
 pub struct ParentRef {
     /// Name of the Gateway.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::OBJECT_NAME))]
     pub name: String,
     /// Namespace of the Gateway. Left out: this namespace.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(length(min = 1, max = 63), extend("x-kubernetes-validations" = rules::OBJECT_NAME))]
     pub namespace: Option<String>,
     /// Listener of the Gateway. Left out: all that fit.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::OBJECT_NAME))]
     pub section_name: Option<String>,
 }
 
@@ -77,14 +78,14 @@ pub struct ParentRef {
 pub struct IngressExposure {
     /// IngressClass that serves it.
     #[serde(default = "ingress_class")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::OBJECT_NAME))]
     pub class_name: String,
     /// Host name, which is told to the channels.
     #[schemars(length(min = 1, max = 253), regex(pattern = HOST_NAME))]
     pub host: String,
     /// Secret in this namespace with the certificate (`tls.crt`, `tls.key`). The channels only
     /// call HTTPS.
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::OBJECT_NAME))]
     pub tls_secret_name: String,
 }
 

@@ -25,10 +25,8 @@ pub struct Orders {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),
-        inner(
-            length(min = 1, max = 63),
-            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-        )
+        inner(length(min = 1, max = 63)),
+        extend("x-kubernetes-validations" = rules::NAMESPACES)
     )]
     pub client_namespaces: Vec<String>,
     /// How long the order service may take for one answer, in milliseconds.

@@ -84,7 +84,7 @@ pub struct DailyRun {
     /// `true` starts the daily run.
     pub enabled: bool,
     /// When it starts, in cron format with five fields, Beijing time.
-    #[schemars(length(max = 100), extend("x-kubernetes-validations" = rules::CRON))]
+    #[schemars(length(max = 100), extend("x-kubernetes-validations" = [rules::CRON, rules::DAILY].concat()))]
     pub schedule: String,
 }
 
@@ -176,10 +176,7 @@ pub struct Notify {
 #[serde(rename_all = "camelCase")]
 pub struct SecretKeyRef {
     /// Name of the Secret.
-    #[schemars(
-        length(min = 1, max = 253),
-        regex(pattern = r"^[a-z0-9]([a-z0-9.-]*[a-z0-9])?$")
-    )]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::OBJECT_NAME))]
     pub name: String,
     /// Key in its data.
     #[schemars(length(min = 1, max = 253), regex(pattern = r"^[A-Za-z0-9._-]+$"))]

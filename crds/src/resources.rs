@@ -13,7 +13,8 @@ pub(crate) const QUANTITY: &str = r"^[0-9]+(\.[0-9]+)?(m|k|M|G|T|P|Ki|Mi|Gi|Ti|P
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = rules::RESOURCES))]
 pub struct Resources {
-    /// What the scheduler reserves. Autoscaling targets are percentages of these.
+    /// What the scheduler reserves. Autoscaling targets are percentages of these. Each has a
+    /// default of its own.
     pub requests: Amounts,
     /// What the container may use at most. Left out: no limit.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -61,7 +62,10 @@ macro_rules! storage {
             #[schemars(length(max = 20), regex(pattern = QUANTITY))]
             pub size: String,
             /// StorageClass of the volume. It cannot be changed later.
-            #[schemars(length(min = 1, max = 253))]
+            #[schemars(
+                                        length(min = 1, max = 253),
+                                        extend("x-kubernetes-validations" = rules::OBJECT_NAME)
+                                    )]
             pub storage_class_name: String,
         }
 

@@ -10,9 +10,9 @@ use crate::{PaymentSystem, rules};
 
 /// The definition of `PaymentSystem`.
 ///
-/// Two things are added to what the types say: rules on the object's name, and a status that
-/// exists from the first moment with generation -1, so that a tool that waits for `Ready` does
-/// not mistake a resource nobody has looked at for one that is done.
+/// Three things are added to what the types say: rules on the object's name, a status that exists
+/// from the first moment with generation -1, so that a tool that waits for `Ready` does not mistake
+/// a resource nobody has looked at for one that is done, and each section's defaults on its fields.
 pub fn crd() -> CustomResourceDefinition {
     let mut crd = PaymentSystem::crd();
     for version in &mut crd.spec.versions {
@@ -22,6 +22,7 @@ pub fn crd() -> CustomResourceDefinition {
             .and_then(|schema| schema.open_api_v3_schema.as_mut());
         let Some(root) = root else { continue };
         tidy(root);
+        inherit(root);
         root.x_kubernetes_validations = serde_json::from_value(json!(rules::ROOT)).ok();
         let properties = root.properties.get_or_insert_default();
         if let Some(status) = properties.get_mut("status") {
@@ -66,5 +67,18 @@ fn tidy(schema: &mut JSONSchemaProps) {
     }
     if let Some(JSONSchemaPropsOrArray::Schema(items)) = &mut schema.items {
         tidy(items);
+    }
+}
+
+/// Gives each field the default it has in the default of its section, so that writing one field of
+/// a section leaves the others as they were: a memory limit does not take the requests away.
+fn inherit(schema: &mut JSONSchemaProps) {
+    let default = schema.default.clone();
+    for (name, child) in schema.properties.iter_mut().flatten() {
+        let value = default.as_ref().and_then(|section| section.0.get(name));
+        if let Some(value) = value {
+            child.default = serde_json::from_value(value.clone()).ok();
+        }
+        inherit(child);
     }
 }

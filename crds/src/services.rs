@@ -11,7 +11,7 @@ use crate::{
 /// The payment service and its workers.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(extend("x-kubernetes-validations" = rules::PAYMENT))]
+#[schemars(extend("x-kubernetes-validations" = [rules::PAYMENT, rules::SCALED].concat()))]
 pub struct Payment {
     /// Image of the payment runtime, used by every service of this system. Left out: the image
     /// the operator was installed with.
@@ -92,7 +92,7 @@ impl Default for Workers {
 /// The callback service.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
-#[schemars(extend("x-kubernetes-validations" = rules::CALLBACK))]
+#[schemars(extend("x-kubernetes-validations" = rules::SCALED))]
 pub struct Callback {
     /// Replicas while autoscaling is off.
     #[schemars(range(min = 1, max = 1000))]

@@ -76,7 +76,7 @@ pub struct ExternalMysql {
     /// Secret in this namespace with the keys `password` (of the user `payment`), if the
     /// transaction coordinator is managed `coordinator-password` (of the user `seata`), and if the
     /// order service is, `orders-password` (of the user `orders`).
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::OBJECT_NAME))]
     pub secret_name: String,
 }
 
@@ -159,7 +159,7 @@ pub struct ExternalRedis {
     pub port: u16,
     /// Secret in this namespace with the key `password`. Left out: the server asks for none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1, max = 253))]
+    #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::OBJECT_NAME))]
     pub secret_name: Option<String>,
 }
 
@@ -184,10 +184,8 @@ pub struct TransactionCoordinator {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     #[schemars(
         length(max = 32),
-        inner(
-            length(min = 1, max = 63),
-            regex(pattern = r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?$")
-        )
+        inner(length(min = 1, max = 63)),
+        extend("x-kubernetes-validations" = rules::NAMESPACES)
     )]
     pub client_namespaces: Vec<String>,
     /// Further options of the Java virtual machine, one per entry. The heap is set by `heap`.

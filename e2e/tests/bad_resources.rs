@@ -107,14 +107,6 @@ fn services() -> Vec<(Value, &'static str)> {
             "must not be smaller than payment.idempotencyWindowSeconds",
         ),
         (
-            json!({"payment": {"resources": {"requests": {"memory": "96Mi"}}}}),
-            "payment.autoscaling needs resources.requests.cpu",
-        ),
-        (
-            json!({"callback": {"resources": {"requests": {"cpu": "100m"}}}}),
-            "callback.autoscaling needs resources.requests.cpu",
-        ),
-        (
             json!({"payment": {"resources": {"requests": {"cpu": "1"}, "limits": {"cpu": "500m"}}}}),
             "limits.cpu must not be smaller than requests.cpu",
         ),

@@ -114,7 +114,7 @@ impl<'a> Run<'a> {
         Ok(())
     }
 
-    async fn apply(&self, sections: &Value) -> Result<(), String> {
+    pub async fn apply(&self, sections: &Value) -> Result<(), String> {
         let parameters = PatchParams::apply("test").force().validation_strict();
         let object = system(&self.namespace, sections);
         let applied = self

@@ -119,10 +119,12 @@ fn changes() -> Vec<Scenario> {
             ],
         ),
         change("upgrade", vec![Step::Upgrade]),
-        edit(
-            "simulator",
-            json!({"channels": {"simulator": true, "alipay": null, "callbackBaseUrl": null}}),
-        ),
+        Scenario {
+            before: Some(
+                json!({"channels": {"simulator": true, "alipay": null, "callbackBaseUrl": null}}),
+            ),
+            ..edit("simulator", json!({}))
+        },
         edit(
             "orders",
             json!({"orders": {}, "reconciliation": {"dailyRun": {"enabled": false}}}),

@@ -147,9 +147,13 @@ pub fn kinds() -> Vec<(&'static str, ApiResource)> {
 
 impl World {
     pub async fn record(client: Client) -> Self {
+        Self::record_kinds(client, kinds()).await
+    }
+
+    pub async fn record_kinds(client: Client, kinds: Vec<(&'static str, ApiResource)>) -> Self {
         let histories = Arc::new(Histories::default());
         let mut watches = Vec::new();
-        for (kind, resource) in kinds() {
+        for (kind, resource) in kinds {
             let api = Api::<DynamicObject>::all_with(client.clone(), &resource);
             let list = api.list(&ListParams::default()).await.unwrap();
             let version = list.metadata.resource_version.unwrap();

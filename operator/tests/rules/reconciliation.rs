@@ -2,7 +2,11 @@
 
 use serde_json::{Value, json};
 
-use super::{Cluster, system, with};
+use super::{
+    Cluster,
+    case::{Case, case},
+    system, with,
+};
 
 fn reconciling(section: Value) -> Value {
     let mut spec = with(json!({}));
@@ -30,63 +34,58 @@ fn good_reconciliations() -> Vec<Value> {
     ]
 }
 
-/// Specifications that must be refused, and words of the refusal.
-pub(super) fn bad() -> Vec<(Value, &'static str)> {
+pub(super) fn cases() -> Vec<Case> {
+    let daily = json!({"reconciliation": {"schedule": "0 3 * * *", "dailyRun": {"enabled": true}}});
+    let asked = json!({"reconciliation": {
+        "notify": notify("https://hooks.example.com/"),
+        "peopleSecretRef": {"name": "hook", "key": "people"},
+    }});
+    let told = json!({"reconciliation": {"notify": notify("https://hooks.example.com/")}});
     vec![
-        (
-            reconciling(json!({"corrections": {"dailyAmount": "0.00"}})),
-            "must be more than 0",
+        case(
+            "the runs would start together",
+            "reconciliation.dailyRun.schedule",
+            "0 3 * * *",
+            "0 2 * * *",
+        )
+        .around(daily),
+        case(
+            "one is a list of people",
+            "reconciliation.peopleSecretRef.key",
+            "signing",
+            "people",
+        )
+        .around(asked),
+        case(
+            "names one minute and one hour",
+            "reconciliation.dailyRun.schedule",
+            "0/30 * * * *",
+            "30 2 * * *",
         ),
-        (
-            reconciling(json!({"corrections": {"dailyAmount": "1.005"}})),
-            "at most two decimals",
+        case(
+            "dailyAmount must be more than 0",
+            "reconciliation.corrections.dailyAmount",
+            "0.00",
+            "0.01",
         ),
-        (
-            reconciling(json!({"corrections": {"dailyCount": 0}})),
-            "greater than or equal to 1",
-        ),
-        (
-            reconciling(json!({"secondPersonAbove": "-1"})),
-            "at most two decimals",
-        ),
-        (
-            reconciling(json!({"lateRows": {"minutesAroundMidnight": 721}})),
-            "less than or equal to 720",
-        ),
-        (
-            reconciling(json!({"feeRates": {"wechat": "0.00001%"}})),
-            "at most four decimals",
-        ),
-        (
-            reconciling(json!({"feeRates": {"alipay": "0.6"}})),
-            "a rate is a percentage",
-        ),
-        (
-            reconciling(json!({"notify": notify("https://user@hooks.example.com/")})),
-            "without a user",
-        ),
-        (
-            reconciling(json!({"notify": notify("http://hooks.example.com/")})),
-            "must start with https://",
-        ),
-        (
-            reconciling(json!({"notify": notify("http://hooks.example.com/a.b.svc")})),
-            "must start with https://",
-        ),
-        (
-            reconciling(json!({"notify": {"url": "https://hooks.example.com/"}})),
-            "secretRef",
-        ),
-        (
-            reconciling(json!({"peopleSecretRef": {"name": "access", "key": "a/b"}})),
-            "peopleSecretRef.key",
-        ),
+        case(
+            "without a user and without spaces",
+            "reconciliation.notify.url",
+            "https://user@hooks.example.com/",
+            "https://hooks.example.com/",
+        )
+        .around(told.clone()),
+        case(
+            "notify.url must start with https://",
+            "reconciliation.notify.url",
+            "http://hooks.example.com/a.b.svc",
+            "http://hooks.tools.svc/a.b.svc",
+        )
+        .around(told),
     ]
 }
 
-#[tokio::test]
-async fn amounts_rates_and_addresses_that_can_be_read_are_accepted() {
-    let cluster = Cluster::start().await;
+pub(super) async fn what_can_be_read_is_accepted(cluster: &Cluster) {
     for (index, section) in good_reconciliations().into_iter().enumerate() {
         let spec = reconciling(section);
         let object = cluster

@@ -1,0 +1,79 @@
+//! The rules on the services, and on monitoring.
+
+use serde_json::{Value, json};
+
+use super::case::{Case, case};
+
+pub(super) fn cases() -> Vec<Case> {
+    [orders(), services(), monitoring()].concat()
+}
+
+fn orders() -> Vec<Case> {
+    let external = json!({"orders": {"external": {"url": "https://orders.example.com"}}});
+    vec![
+        case(
+            "orders.external cannot be added or removed",
+            "orders.external",
+            json!({"url": "https://orders.example.com"}),
+            Value::Null,
+        )
+        .around(json!({"orders": {}}))
+        .before(json!({})),
+        case(
+            "no effect on an external order service",
+            "orders.clientNamespaces",
+            json!(["shop"]),
+            Value::Null,
+        )
+        .around(external),
+        case(
+            "a user, spaces and a final slash",
+            "orders.external.url",
+            "https://orders.example.com/",
+            "https://orders.example.com",
+        ),
+        case(
+            "orders.external.url must start with https://",
+            "orders.external.url",
+            "http://orders.example.com",
+            "http://orders.shop.svc",
+        ),
+    ]
+}
+
+fn services() -> Vec<Case> {
+    vec![case(
+        "must not be smaller than payment.idempotencyWindowSeconds",
+        "payment.expiresInSeconds",
+        299,
+        300,
+    )]
+}
+
+fn monitoring() -> Vec<Case> {
+    let labels = |words, refused: Value, accepted: Value| {
+        case(words, "monitoring.labels", refused, accepted)
+    };
+    vec![
+        labels(
+            "a value must have at most 63 characters",
+            json!({"a": "x".repeat(64)}),
+            json!({"a": "x".repeat(63)}),
+        ),
+        labels(
+            "a value has only letters",
+            json!({"a": "x-"}),
+            json!({"a": "x-1"}),
+        ),
+        labels(
+            "a name such as",
+            json!({"a/b/c": "x"}),
+            json!({"a.b/c": "x"}),
+        ),
+        labels(
+            "the operator owns those",
+            json!({"app.kubernetes.io/name": "x"}),
+            json!({"example.com/name": "x"}),
+        ),
+    ]
+}
