@@ -287,6 +287,36 @@ impl Writer<'_> {
         }
     }
 
+    /// Changes a Secret by a JSON patch that names the version it is for. Returns false if it has
+    /// changed meanwhile.
+    pub async fn change_secret(
+        &self,
+        name: &str,
+        operations: Vec<Value>,
+    ) -> Result<bool, ApplyError> {
+        let kind = Kind::Secret;
+        let fail = |source| failed("change", kind, name)(source);
+        let patch = serde_json::from_value(Value::Array(operations))
+            .map_err(|error| fail(kube::Error::SerdeError(error)))?;
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.metrics.write("patch", kind);
+        let patch = Patch::<()>::Json(patch);
+        match self.api(kind).patch(name, &parameters, &patch).await {
+            Ok(object) => {
+                self.cache.put(kind, object);
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
+                debug!(name, "has changed meanwhile");
+                Ok(false)
+            }
+            Err(error) => Err(fail(error)),
+        }
+    }
+
     /// Creates a Secret unless there is one of its name. One that exists is only labelled, so
     /// that the watch shows it and it is adopted as it is.
     pub async fn create_secret(&self, name: &str, secret: Value) -> Result<(), ApplyError> {

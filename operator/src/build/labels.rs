@@ -19,6 +19,12 @@ pub const DESIRED_HASH: &str = "paymentsystem.dev/desired-hash";
 pub const CONFIG_HASH: &str = "paymentsystem.dev/config-hash";
 /// Digest of the Secrets a pod consumes.
 pub const CREDENTIALS_HASH: &str = "paymentsystem.dev/credentials-hash";
+/// Which rotation the values of a Secret belong to.
+pub const ROTATION: &str = "paymentsystem.dev/rotation";
+/// Which rotation its next values belong to.
+pub const NEXT_ROTATION: &str = "paymentsystem.dev/next-rotation";
+/// Digests by which a store's pod knows values of a Secret that came to it without a restart.
+pub const STORE_DIGESTS: &str = "paymentsystem.dev/store-digests";
 
 /// The parts of a system, as the component label spells them.
 pub mod component {
@@ -32,6 +38,7 @@ pub mod component {
     pub const RECONCILIATION: &str = "reconciliation";
     pub const RECONCILIATION_RUN: &str = "reconciliation-run";
     pub const MIGRATION: &str = "migration";
+    pub const ROTATION: &str = "rotation";
     pub const SIMULATOR: &str = "channel-simulator";
     pub const RUNTIME: &str = "runtime";
     pub const MONITORING: &str = "monitoring";
