@@ -8,6 +8,7 @@
 //! another object.
 
 pub mod channels;
+pub mod credentials;
 pub mod operations;
 pub mod orders;
 pub mod reconciliation;

@@ -30,6 +30,9 @@ pub struct PaymentSystemStatus {
     /// Ready and wanted replicas of the callback service, such as `3/3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callback: Option<String>,
+    /// Which rotation of the credentials is done.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<CredentialsStatus>,
     /// Result of the last finished reconciliation run.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub last_reconciliation: Option<LastReconciliation>,
@@ -72,6 +75,14 @@ pub struct Rendering {
     pub operator: String,
     /// Digest of everything that was specified.
     pub inputs: String,
+}
+
+/// Which rotation of the credentials is done.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct CredentialsStatus {
+    /// The value of `spec.credentials.rotation` that the credentials in use belong to.
+    pub rotation: String,
 }
 
 /// One workload of the system.

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     channels::Channels,
+    credentials::Credentials,
     operations::{Expose, Monitoring},
     orders::Orders,
     reconciliation::Reconciliation,
@@ -114,6 +115,9 @@ pub struct PaymentSystemSpec {
     pub reconciliation: Reconciliation,
     /// The payment channels, or the simulator that stands in for them.
     pub channels: Channels,
+    /// When the passwords that the operator made are replaced.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credentials: Option<Credentials>,
     /// ServiceMonitors and alert rules for the Prometheus Operator.
     pub monitoring: Monitoring,
     /// How the channels reach the callback service from outside. Left out, nothing is exposed.

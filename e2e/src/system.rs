@@ -55,10 +55,11 @@ impl Condition {
         }
     }
 
-    /// `Reconciling` and `Stalled` are good when they are false; everything else when it is true.
+    /// What is there only while something goes on is good when it is false; everything else when
+    /// it is true.
     pub fn holds(&self) -> bool {
         let wanted = match self.kind.as_str() {
-            "Reconciling" | "Stalled" | "Paused" => "False",
+            "Reconciling" | "Stalled" | "Paused" | "CredentialsRotating" => "False",
             _ => "True",
         };
         self.status == wanted

@@ -95,9 +95,11 @@ pub fn gone_back(
     Some((object, settings))
 }
 
-/// What never goes back by itself: stores that hold data, and a person's wish to pause.
+/// What never goes back by itself: stores that hold data, and a person's wish to pause or to
+/// rotate credentials.
 fn keep_stores(spec: &mut PaymentSystemSpec, written: PaymentSystemSpec) {
     spec.paused = written.paused;
+    spec.credentials = written.credentials;
     if spec.mysql.external.is_none() && written.mysql.external.is_none() {
         spec.mysql = written.mysql;
     }

@@ -94,10 +94,7 @@ pub fn unwanted<'a>(
         .filter(|((kind, name), live)| {
             let desired = manifests.iter().any(|m| m.kind == *kind && m.name == *name);
             let kept = system.keeps_rendering && kind.is_mounted_or_runs();
-            !(desired || kept)
-                && kind.removable()
-                && !live.deleting
-                && owned_by(live, &system.uid)
+            !(desired || kept) && kind.removable() && !live.deleting && owned_by(live, &system.uid)
         })
         .map(|((kind, name), live)| (*kind, name.as_str(), live.as_ref()))
         .collect()
@@ -326,6 +323,36 @@ impl Writer<'_> {
                 Ok(false)
             }
             result => result.map(|_| true).map_err(failed("delete", kind, name)),
+        }
+    }
+
+    /// Changes a Secret by a JSON patch that names the version it is for. Returns false if it has
+    /// changed meanwhile.
+    pub async fn change_secret(
+        &self,
+        name: &str,
+        operations: Vec<Value>,
+    ) -> Result<bool, ApplyError> {
+        let kind = Kind::Secret;
+        let fail = |source| failed("change", kind, name)(source);
+        let patch = serde_json::from_value(Value::Array(operations))
+            .map_err(|error| fail(kube::Error::SerdeError(error)))?;
+        let parameters = PatchParams {
+            field_manager: Some(FIELD_MANAGER.to_owned()),
+            ..PatchParams::default()
+        };
+        self.metrics.write("patch", kind);
+        let patch = Patch::<()>::Json(patch);
+        match self.api(kind).patch(name, &parameters, &patch).await {
+            Ok(object) => {
+                self.cache.put(kind, object);
+                Ok(true)
+            }
+            Err(kube::Error::Api(status)) if status.is_conflict() || status.is_not_found() => {
+                debug!(name, "has changed meanwhile");
+                Ok(false)
+            }
+            Err(error) => Err(fail(error)),
         }
     }
 

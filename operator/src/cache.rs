@@ -37,11 +37,7 @@ impl Live {
         let body = match kind {
             Kind::Secret => json!({"metadata": object.metadata, "digests": digests(&object.data)}),
             Kind::Pod => json!({
-                "metadata": {
-                    "name": object.metadata.name,
-                    "labels": object.metadata.labels,
-                    "creationTimestamp": object.metadata.creation_timestamp,
-                },
+                "metadata": pod_identity(&object.metadata),
                 "status": pod_state(&object.data),
             }),
             _ => {
@@ -146,6 +142,21 @@ pub fn key_digests(secret: &Value) -> BTreeMap<String, KeyDigest> {
 /// Sixteen hex digits of SHA-256.
 pub fn short_hash(bytes: &[u8]) -> String {
     hex::encode(&Sha256::digest(bytes)[..8])
+}
+
+/// Which pod it is, since when, and with which credentials it was made.
+fn pod_identity(metadata: &ObjectMeta) -> Value {
+    let mut identity = json!({
+        "name": metadata.name,
+        "labels": metadata.labels,
+        "creationTimestamp": metadata.creation_timestamp,
+    });
+    let annotations = metadata.annotations.as_ref();
+    let hash = annotations.and_then(|annotations| annotations.get(labels::CREDENTIALS_HASH));
+    if let Some(hash) = hash {
+        identity["annotations"] = json!({labels::CREDENTIALS_HASH: hash});
+    }
+    identity
 }
 
 fn pod_state(data: &Value) -> Value {

@@ -44,6 +44,7 @@ use crate::{
     observe::Observed,
     report::{self, Outcome, Said},
     rollout,
+    rotation::{self, Step},
     traffic::{self, Work},
     validate::{Settings, ValidSystem, named_secrets, validate},
     watches::Watches,
@@ -508,6 +509,14 @@ impl Context {
                 observed = read();
             }
         }
+        // What reads several Secrets is to restart once, when all of them are changed.
+        if !rotate(system, &writer, read).await? {
+            return Ok(Written {
+                current: false,
+                plan: rollout::Plan::default(),
+            });
+        }
+        observed = read();
         let manifests = build(system, &observed).map_err(PassError::Build)?;
         let gates = gates(system, &observed);
         let mut plan = rollout::plan(system, &observed, &gates, manifests);
@@ -579,7 +588,7 @@ impl Context {
             Err(kube::Error::Api(error)) if error.is_conflict() => return Ok(false),
             Err(error) => return Err(PassError::Report(Box::new(error))),
         };
-        if let Some(event) = events::on_change(&object, &status) {
+        for event in events::on_change(&object, &status) {
             self.publish(&object, &event).await;
         }
         let version = written
@@ -628,6 +637,36 @@ impl Context {
         }
         object
     }
+}
+
+/// Writes what a rotation of the credentials has come to. Returns false if a Secret has changed
+/// meanwhile.
+async fn rotate(
+    system: &ValidSystem,
+    writer: &Writer<'_>,
+    read: &(impl Fn() -> Observed + Sync),
+) -> Result<bool, PassError> {
+    /// Each Secret is written once between two waits.
+    const WRITES_MAX: usize = 8;
+    for _ in 0..WRITES_MAX {
+        let observed = read();
+        let Step::Write(write) = rotation::next(system, &observed) else {
+            return Ok(true);
+        };
+        let mut all = rotation::held(system, &observed).into_iter();
+        let Some(held) = all.find(|held| held.secret == write.secret()) else {
+            return Ok(true);
+        };
+        let operations = write
+            .operations(system, &observed, &held)
+            .map_err(PassError::Credentials)?;
+        info!(secret = held.name, "{}", write.name());
+        let written = writer.change_secret(&held.name, operations).await;
+        if !written.map_err(PassError::Apply)? {
+            return Ok(false);
+        }
+    }
+    Ok(false)
 }
 
 fn outcome<'a>(

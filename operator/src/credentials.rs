@@ -1,6 +1,7 @@
 //! Credentials the operator makes: once, if their Secret does not exist.
 //!
-//! Guarantees: a Secret that exists is adopted as it is, never overwritten, whether the operator
+//! Guarantees: a Secret that exists is adopted as it is, never overwritten (only a rotation that
+//! its owner asks for replaces values), whether the operator
 //! made it, an earlier PaymentSystem of the same name left it, or a person wrote it. Making one is
 //! a single create request, so a crash leaves either the whole Secret or none; one that is to go
 //! with its PaymentSystem belongs to it from that request on.
@@ -9,6 +10,7 @@ use std::collections::BTreeMap;
 
 use base64::{Engine, engine::general_purpose::STANDARD};
 use contract::names::channel_key as key;
+use contract::names::rotation::{COORDINATOR_PASSWORD, PASSWORD};
 use crds::resources::Retention;
 use serde_json::{Value, json};
 
@@ -99,21 +101,55 @@ impl Generated {
         }
     }
 
+    /// Keys whose values are replaced in two phases: their stores accept two passwords at a time.
+    pub const fn rotated_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Mysql => &[PASSWORD, COORDINATOR_PASSWORD],
+            Self::Redis | Self::Orders => &[PASSWORD],
+            Self::Coordinator | Self::Simulator => &[],
+        }
+    }
+
+    /// Keys whose values only one server knows: a restart brings it the new ones.
+    pub const fn replaced_keys(self) -> &'static [&'static str] {
+        match self {
+            Self::Coordinator => &[coordinator::CONSOLE_PASSWORD, coordinator::SECRET_KEY],
+            Self::Mysql | Self::Redis | Self::Orders | Self::Simulator => &[],
+        }
+    }
+
+    /// Whether a rotation changes it. The simulator's keys are nobody's secret.
+    pub const fn rotates(self) -> bool {
+        !self.rotated_keys().is_empty() || !self.replaced_keys().is_empty()
+    }
+
+    /// Characters of a password.
+    pub fn length(self, key: &str) -> usize {
+        if key == coordinator::SECRET_KEY {
+            64
+        } else {
+            32
+        }
+    }
+
     fn values(self) -> Result<BTreeMap<&'static str, String>, KeyError> {
         Ok(match self {
-            Self::Mysql => BTreeMap::from([
-                ("root-password", password(32)?),
-                ("password", password(32)?),
-                ("coordinator-password", password(32)?),
-            ]),
-            Self::Redis | Self::Orders => BTreeMap::from([("password", password(32)?)]),
-            Self::Coordinator => BTreeMap::from([
-                (coordinator::CONSOLE_USER, "seata".to_owned()),
-                (coordinator::CONSOLE_PASSWORD, password(32)?),
-                (coordinator::SECRET_KEY, password(64)?),
-            ]),
+            Self::Mysql => self.passwords(&["root-password", PASSWORD, COORDINATOR_PASSWORD])?,
+            Self::Redis | Self::Orders => self.passwords(&[PASSWORD])?,
+            Self::Coordinator => {
+                let mut values =
+                    self.passwords(&[coordinator::CONSOLE_PASSWORD, coordinator::SECRET_KEY])?;
+                values.insert(coordinator::CONSOLE_USER, "seata".to_owned());
+                values
+            }
             Self::Simulator => simulator_keys()?,
         })
+    }
+
+    fn passwords(self, keys: &[&'static str]) -> Result<BTreeMap<&'static str, String>, KeyError> {
+        keys.iter()
+            .map(|key| Ok((*key, password(self.length(key))?)))
+            .collect()
     }
 
     /// The Secret with fresh values, ready to be created.
@@ -126,6 +162,10 @@ impl Generated {
         let mut said = secrets::manifest(system, self).value;
         let hash = common::digest(&said);
         said["metadata"]["annotations"][labels::DESIRED_HASH] = json!(hash);
+        // Fresh values are those of the rotation that is asked for.
+        if let (true, Some(asked)) = (self.rotates(), &system.spec.credentials) {
+            said["metadata"]["annotations"][labels::ROTATION] = json!(asked.rotation);
+        }
         said["type"] = json!("Opaque");
         said["data"] = json!(data);
         Ok(said)

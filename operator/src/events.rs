@@ -8,13 +8,19 @@ use kube::runtime::events::{Event, EventType};
 use crate::{
     report::{READY, STALLED},
     rollout::Restart,
+    rotation,
 };
 
-/// The event a change of status is worth, if any: the system became ready, stopped being ready,
-/// or cannot go on.
-pub fn on_change(object: &PaymentSystem, status: &PaymentSystemStatus) -> Option<Event> {
+/// The events a change of status is worth.
+pub fn on_change(object: &PaymentSystem, status: &PaymentSystemStatus) -> Vec<Event> {
     let before = object.status.clone().unwrap_or_default();
-    let (old, new) = (find(&before, READY), find(status, READY)?);
+    let both = [of_readiness(&before, status), of_rotation(&before, status)];
+    both.into_iter().flatten().collect()
+}
+
+/// The system became ready, stopped being ready, or cannot go on.
+fn of_readiness(before: &PaymentSystemStatus, status: &PaymentSystemStatus) -> Option<Event> {
+    let (old, new) = (find(before, READY), find(status, READY)?);
     let was_ready = old.is_some_and(|condition| condition.status == "True");
     let is_ready = new.status == "True";
     let stalled = find(status, STALLED);
@@ -22,19 +28,42 @@ pub fn on_change(object: &PaymentSystem, status: &PaymentSystemStatus) -> Option
         (false, true, _) => EventType::Normal,
         (true, false, _) => EventType::Warning,
         (false, false, Some(stalled))
-            if find(&before, STALLED).is_none_or(|old| old.reason != stalled.reason) =>
+            if find(before, STALLED).is_none_or(|old| old.reason != stalled.reason) =>
         {
             EventType::Warning
         }
         _ => return None,
     };
-    Some(Event {
+    Some(event(type_, &new.reason, &new.message))
+}
+
+/// A rotation of the credentials began, goes on, fails, or is done.
+fn of_rotation(before: &PaymentSystemStatus, status: &PaymentSystemStatus) -> Option<Event> {
+    let old = find(before, rotation::CONDITION);
+    let Some(new) = find(status, rotation::CONDITION) else {
+        let done = status.credentials.as_ref().filter(|_| old.is_some())?;
+        let message = format!("rotation {} is done", done.rotation);
+        return Some(event(EventType::Normal, "CredentialsRotated", &message));
+    };
+    if old.is_some_and(|old| old.reason == new.reason) {
+        return None;
+    }
+    let type_ = if new.reason == rotation::FAILED {
+        EventType::Warning
+    } else {
+        EventType::Normal
+    };
+    Some(event(type_, &new.reason, &new.message))
+}
+
+fn event(type_: EventType, reason: &str, message: &str) -> Event {
+    Event {
         type_,
-        reason: new.reason.clone(),
-        note: Some(new.message.chars().take(1000).collect()),
+        reason: reason.to_owned(),
+        note: Some(message.chars().take(1000).collect()),
         action: "Reconcile".to_owned(),
         secondary: None,
-    })
+    }
 }
 
 /// Pods are restarted, and why.

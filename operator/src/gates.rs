@@ -21,7 +21,7 @@ use crate::{
     rollout::Waiting,
     validate::ValidSystem,
 };
-use trouble::trouble;
+pub(crate) use trouble::trouble;
 
 /// Condition types of the parts. Part of the API: never reword.
 pub mod condition {
@@ -362,6 +362,7 @@ pub struct Replicas {
     pub wanted: i64,
     updated: i64,
     available: i64,
+    /// Those of former templates as well.
     all: i64,
     observed: bool,
 }
@@ -389,6 +390,11 @@ impl Replicas {
     pub const fn rolling(self) -> bool {
         !self.complete() || self.available < self.wanted || self.all > self.wanted
     }
+
+    /// And none of a former template is left but those that are ending.
+    pub const fn rolled(self) -> bool {
+        self.complete() && self.all == self.updated
+    }
 }
 
 fn job_condition(job: &Value, kind: &str) -> bool {
@@ -400,9 +406,14 @@ fn job_condition(job: &Value, kind: &str) -> bool {
     })
 }
 
-/// Whether the migration Job has ended well. Its pod says so some seconds before the Job's status
-/// does, and everybody is waiting.
-fn migrated(job: &Value, observed: &Observed) -> bool {
+/// Whether a Job has failed for good.
+pub fn failed(job: &Value) -> bool {
+    job_condition(job, "Failed")
+}
+
+/// Whether a Job has ended well. Its pod says so some seconds before the Job's status does, and
+/// everybody is waiting.
+pub fn ended_well(job: &Value, observed: &Observed) -> bool {
     let uid = &job["metadata"]["uid"];
     let of_job = |pod: &Value| {
         uid.is_string() && pod["metadata"]["labels"]["batch.kubernetes.io/controller-uid"] == *uid
@@ -423,14 +434,14 @@ fn migration(system: &ValidSystem, observed: &Observed) -> Part {
         let message = format!("Job {name} is not created yet");
         return Part::waiting(condition::SCHEMA, "Pending", message);
     };
-    if migrated(&job, observed) {
+    if ended_well(&job, observed) {
         return Part::ready(
             condition::SCHEMA,
             "Migrated",
             format!("Job {name} has completed"),
         );
     }
-    if job_condition(&job, "Failed") {
+    if failed(&job) {
         let message = format!(
             "Job {name} has failed: read `kubectl logs job/{name}`, then delete the Job to try again"
         );
@@ -476,7 +487,7 @@ pub fn rolled_image(system: &ValidSystem, observed: &Observed) -> String {
         image.as_str().map(str::to_owned)
     };
     let job = observed.value(Kind::Job, &runtime::migration_name(system, observed));
-    if system.gone_back || job.is_some_and(|job| migrated(&job, observed)) {
+    if system.gone_back || job.is_some_and(|job| ended_well(&job, observed)) {
         system.runtime_image.clone()
     } else {
         live().unwrap_or_else(|| system.runtime_image.clone())

@@ -104,7 +104,7 @@ pub const KINDS: [Entry; 16] = [
     entry(Kind::Secret, "", "v1", ["Secret", "secrets"])
         .may(&["create", "patch"])
         .because(
-            "makes credentials once; follows those that a PaymentSystem names. Never deletes one",
+            "makes credentials, and replaces them when asked to; follows those that a PaymentSystem names. Never deletes one",
         ),
     entry(Kind::ConfigMap, "", "v1", ["ConfigMap", "configmaps"])
         .because("configuration files of stores and services"),
@@ -139,7 +139,8 @@ pub const KINDS: [Entry; 16] = [
         ["StatefulSet", "statefulsets"],
     )
     .because("MySQL, Redis and the transaction coordinator"),
-    entry(Kind::Job, "batch", "v1", ["Job", "jobs"]).because("schema migrations"),
+    entry(Kind::Job, "batch", "v1", ["Job", "jobs"])
+        .because("schema migrations; tells the stores about passwords that are rotated"),
     entry(
         Kind::Deployment,
         "apps",

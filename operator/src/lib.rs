@@ -1,7 +1,7 @@
 //! The payment operator: turns one `PaymentSystem` into a running payment system and keeps it so.
 //!
-//! One pass: [`observe`] (from watch caches) → [`validate`] (pure) → [`credentials`] (made once)
-//! → [`build`] (pure: every manifest) → [`apply`] (server-side apply, only where desired ⊄ live,
+//! One pass: [`observe`] (from watch caches) → [`validate`] (pure) → [`credentials`] (made once,
+//! replaced by a [`rotation`]) → [`build`] (pure: every manifest) → [`apply`] (server-side apply, only where desired ⊄ live,
 //! stage by stage) → [`report`] (status and events, only on change).
 //!
 //! Of several operators one writes: the holder of a lease ([`leader`]); the others keep their caches
@@ -35,6 +35,7 @@ pub mod reconciliation;
 pub mod report;
 pub mod requests;
 pub mod rollout;
+pub mod rotation;
 pub mod server;
 pub mod subset;
 pub mod traffic;

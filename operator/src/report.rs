@@ -6,7 +6,7 @@ mod runs;
 
 use crds::{
     PaymentSystem, PaymentSystemStatus,
-    status::{Component, Rendering, Rollout},
+    status::{Component, CredentialsStatus, Rendering, Rollout},
 };
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -21,6 +21,7 @@ use crate::{
     kinds::Kind,
     observe::Observed,
     rollout::Waiting,
+    rotation,
     validate::{Invalid, ValidSystem},
 };
 
@@ -86,6 +87,7 @@ pub fn status(
     let generation = object.metadata.generation.unwrap_or_default();
     let last_reconciliation = runs::last(observed, before.last_reconciliation);
     let mut conditions = conditions(object, outcome);
+    conditions.extend(rotating(observed, outcome));
     let tolerated = object.spec.reconciliation.difference_threshold;
     conditions.extend(
         last_reconciliation
@@ -101,6 +103,7 @@ pub fn status(
         condition.last_transition_time =
             same.map_or(Time(now), |old| old.last_transition_time.clone());
     }
+    let credentials = credentials(before.credentials, observed, outcome);
     let (version, payment, callback) = match outcome {
         Outcome::Invalid(_) => (before.version, before.payment, before.callback),
         Outcome::Failed { system, .. } | Outcome::Done { system, .. } => (
@@ -122,10 +125,35 @@ pub fn status(
         version,
         payment,
         callback,
+        credentials,
         last_reconciliation,
         rollout,
         rendering,
     }
+}
+
+/// The rotation that is done; while another one is under way, the one before.
+fn credentials(
+    before: Option<CredentialsStatus>,
+    observed: &Observed,
+    outcome: &Outcome<'_>,
+) -> Option<CredentialsStatus> {
+    let (Outcome::Failed { system, .. } | Outcome::Done { system, .. }) = outcome else {
+        return before;
+    };
+    match rotation::reached(system, observed) {
+        Some(rotation) => Some(CredentialsStatus { rotation }),
+        None if system.spec.credentials.is_some() => before,
+        None => None,
+    }
+}
+
+fn rotating(observed: &Observed, outcome: &Outcome<'_>) -> Option<Condition> {
+    let (Outcome::Failed { system, .. } | Outcome::Done { system, .. }) = outcome else {
+        return None;
+    };
+    let (reason, message) = rotation::condition(system, observed)?;
+    Some(condition(rotation::CONDITION, true, reason, &message))
 }
 
 /// Whether a status says that the system is ready.

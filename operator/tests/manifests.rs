@@ -15,6 +15,8 @@ mod coordinator;
 mod orders;
 #[path = "manifests/reconciliation.rs"]
 mod reconciliation;
+#[path = "manifests/rotation.rs"]
+mod rotation;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -374,10 +376,6 @@ fn mysql_prepares_its_volume_once_whatever_interrupts_it() {
         );
         std::process::Command::new("sh")
             .args(["-c", &script])
-            .env("ROOT_PASSWORD", "r00t")
-            .env("PASSWORD", "pay")
-            .env("COORDINATOR_PASSWORD", "tc")
-            .env("ORDERS_PASSWORD", "shop")
             .status()
             .unwrap()
             .success()
@@ -394,13 +392,68 @@ fn mysql_prepares_its_volume_once_whatever_interrupts_it() {
     );
     assert!(run("false"), "a later start makes nothing");
     assert_eq!(current(), "data-2\n");
+}
+
+/// What MySQL runs at a start with these variables, written by `sh`.
+fn init_sql(variables: &[(&str, &str)]) -> String {
+    let demo = manifests(&example("demo"));
+    let script = find(&demo, Kind::ConfigMap, "demo-mysql")["data"]["start.sh"]
+        .as_str()
+        .unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path().display().to_string();
+    std::fs::write(directory.path().join("current"), "data-1\n").unwrap();
+    // Passwords are not left to the server.
+    let server = "test -z \"${PASSWORD:-}${NEXT_PASSWORD:-}${ROOT_PASSWORD:-}\" && true";
+    let script = script
+        .replace("/var/lib/mysql", &root)
+        .replace("/run/mysqld", &root)
+        .replace("exec mysqld", server);
+    let usual = [
+        ("ROOT_PASSWORD", "r00t"),
+        ("PASSWORD", "pay"),
+        ("COORDINATOR_PASSWORD", "tc"),
+        ("ORDERS_PASSWORD", "shop"),
+    ];
+    let done = std::process::Command::new("sh")
+        .args(["-c", &script])
+        .envs(usual)
+        .envs(variables.iter().copied())
+        .status();
+    assert!(done.unwrap().success());
     let sql = std::fs::read_to_string(directory.path().join("init.sql")).unwrap();
-    assert!(sql.contains("ALTER USER 'root'@'localhost' IDENTIFIED BY 'r00t';\n"));
-    assert!(sql.contains("ALTER USER 'payment'@'%' IDENTIFIED BY 'pay';\n"));
-    assert!(sql.contains("ALTER USER 'seata'@'%' IDENTIFIED BY 'tc';\n"));
     assert!(
         sql.lines().all(|line| line.ends_with(';')),
         "one statement per line: {sql}"
     );
     assert!(!sql.contains("${"), "{sql}");
+    sql
+}
+
+#[test]
+fn mysql_starts_with_every_password_that_somebody_may_use() {
+    let changes = |variables: &[(&str, &str)], user: &str| -> Vec<String> {
+        let about = format!("ALTER USER '{user}'@");
+        let sql = init_sql(variables);
+        let lines = sql.lines().filter(|line| line.starts_with(&about));
+        lines
+            .map(|line| line.rsplit_once(" BY ").unwrap().1.to_owned())
+            .collect()
+    };
+    let now = |password: &str, beside: &str| {
+        [
+            format!("'{beside}';"),
+            format!("'{password}' RETAIN CURRENT PASSWORD;"),
+        ]
+    };
+    assert_eq!(changes(&[], "root"), ["'r00t';"]);
+    for (user, password) in [("payment", "pay"), ("seata", "tc"), ("orders", "shop")] {
+        assert_eq!(changes(&[], user), now(password, password));
+    }
+    for prefix in ["NEXT", "PREVIOUS"] {
+        let variable = format!("{prefix}_COORDINATOR_PASSWORD");
+        let variables = [(variable.as_str(), "other")];
+        assert_eq!(changes(&variables, "seata"), now("tc", "other"));
+        assert_eq!(changes(&variables, "payment"), now("pay", "pay"));
+    }
 }

@@ -9,6 +9,8 @@
 )]
 
 mod cluster;
+#[path = "passes/rotation.rs"]
+mod rotation;
 
 use cluster::{Cluster, NAMESPACE};
 use k8s_openapi::api::core::v1::Secret;

@@ -27,20 +27,12 @@ pub struct Cache {
 impl Cache {
     /// Prepares the client without connecting.
     pub fn new(config: &config::Redis, window_seconds: u64) -> anyhow::Result<Self> {
-        let address = ConnectionAddr::Tcp(config.host.clone(), config.port);
-        let mut info: ConnectionInfo = address
-            .into_connection_info()
-            .context("the cache's address is not valid")?;
-        if let Some(file) = &config.password_file {
-            let password = std::fs::read_to_string(file).with_context(|| {
-                format!("cannot read the cache password from {}", file.display())
-            })?;
-            let settings = info
-                .redis_settings()
-                .clone()
-                .set_password(password.trim_end());
-            info = info.set_redis_settings(settings);
-        }
+        let read = |file: &std::path::PathBuf| {
+            std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read the cache password from {}", file.display()))
+        };
+        let password = config.password_file.as_ref().map(read).transpose()?;
+        let info = address(config, password.as_deref().map(str::trim_end))?;
         Ok(Self {
             client: Client::open(info).context("the cache's address is not valid")?,
             connection: OnceCell::new(),
@@ -59,6 +51,22 @@ impl Cache {
         };
         self.connection.get_or_try_init(connect).await.cloned()
     }
+}
+
+/// Where the cache is, and what lets us in.
+pub(crate) fn address(
+    config: &config::Redis,
+    password: Option<&str>,
+) -> anyhow::Result<ConnectionInfo> {
+    let address = ConnectionAddr::Tcp(config.host.clone(), config.port);
+    let info = address
+        .into_connection_info()
+        .context("the cache's address is not valid")?;
+    let Some(password) = password else {
+        return Ok(info);
+    };
+    let settings = info.redis_settings().clone().set_password(password);
+    Ok(info.set_redis_settings(settings))
 }
 
 #[async_trait]

@@ -29,6 +29,7 @@ pub mod reconcile;
 pub mod records;
 pub mod refunds;
 pub mod roles;
+pub mod rotate;
 pub mod store;
 pub mod telemetry;
 pub mod worker;

@@ -16,6 +16,7 @@ use payment_core::ChannelKind;
 use payment_runtime::orders::OrdersService;
 use payment_runtime::reconcile::Plan;
 use payment_runtime::roles::{self, Parts, Service};
+use payment_runtime::rotate::{self, Phase};
 use payment_runtime::telemetry;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -45,6 +46,8 @@ enum Command {
     Orders(File),
     /// Bring the database schema up to date
     Migrate(File),
+    /// Let the stores accept next passwords, or forget former ones
+    Rotate(Rotate),
     /// List differences, show one, act on it
     #[command(subcommand)]
     Differences(difference_commands::Differences),
@@ -67,6 +70,18 @@ struct File {
     /// The configuration file (YAML)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct Rotate {
+    /// What the stores are to do (accept or discard)
+    #[arg(value_parser = Phase::parse)]
+    phase: Phase,
+    #[command(flatten)]
+    file: File,
+    /// The directory with the passwords, one directory per Secret
+    #[arg(long, value_name = "DIRECTORY", default_value = contract::names::rotation::DIRECTORY)]
+    passwords: PathBuf,
 }
 
 #[derive(clap::Args)]
@@ -122,6 +137,9 @@ async fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Orders(file) => serve_orders(&file.config).await,
         Command::All(file) => serve(Role::All, &file.config).await,
         Command::Migrate(file) => roles::migrate(&read(&file.config)?).await,
+        Command::Rotate(asked) => {
+            rotate::run(&read(&asked.file.config)?, &asked.passwords, asked.phase).await
+        }
         Command::Differences(command) => difference_commands::run(command).await,
         Command::Ledger(command) => ledger_commands::run(command).await,
         Command::Reconcile(reconcile) => run_reconcile(reconcile).await,

@@ -233,7 +233,7 @@ fn routes(role: Role, parts: &Arc<Parts>, orders: Option<&Arc<Orders>>) -> Route
         Role::Api => api::router(payments.clone()),
         Role::Callback => callback::router(payments.clone()),
         Role::Reconcile => reconcile::http::router(parts.clone()),
-        Role::Worker | Role::Orders | Role::Migrate => Router::new(),
+        Role::Worker | Role::Orders | Role::Migrate | Role::Rotate => Router::new(),
         Role::All => api::router(payments.clone())
             .merge(callback::router(payments.clone()))
             .merge(reconcile::http::router(parts.clone()))

@@ -32,6 +32,29 @@ pub const TRANSACTION_GROUP: &str = "payment-tx-group";
 pub const WECHAT_CALLBACK_PATH: &str = "/callbacks/wechat";
 pub const ALIPAY_CALLBACK_PATH: &str = "/callbacks/alipay";
 
+/// What a rotation of passwords is told by: keys of Secrets, and files of the same names.
+pub mod rotation {
+    /// Directory where the Secrets under rotation are mounted, each as a directory of its own.
+    pub const DIRECTORY: &str = "/etc/payment/rotation";
+    /// Directories below [`DIRECTORY`].
+    pub const MYSQL: &str = "mysql";
+    pub const ORDERS: &str = "orders";
+    pub const REDIS: &str = "redis";
+    /// The password of the database's, the order database's or the cache's user.
+    pub const PASSWORD: &str = "password";
+    /// The password of the transaction coordinator's user of the database.
+    pub const COORDINATOR_PASSWORD: &str = "coordinator-password";
+    /// Before a key: the password that will take its place.
+    pub const NEXT: &str = "next-";
+    /// Before a key: the password that had its place and is still let in.
+    pub const PREVIOUS: &str = "previous-";
+    /// Before a key: a former password that nobody uses any more, to be refused from now on.
+    pub const RETIRED: &str = "retired-";
+    /// Arguments of the role: make the stores accept what is next; make them refuse what is former.
+    pub const ACCEPT: &str = "accept";
+    pub const DISCARD: &str = "discard";
+}
+
 /// Keys of the channel Secret. The first seven keep the names of the system this one replaces.
 pub mod channel_key {
     /// The app (or mini program) id bound to the merchant.

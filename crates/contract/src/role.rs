@@ -17,18 +17,21 @@ pub enum Role {
     Orders,
     /// Brings the database schema up to date and exits.
     Migrate,
+    /// Lets the stores accept next passwords, or forget former ones, and exits.
+    Rotate,
     /// Every serving role in one process.
     All,
 }
 
 impl Role {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Api,
         Self::Callback,
         Self::Worker,
         Self::Reconcile,
         Self::Orders,
         Self::Migrate,
+        Self::Rotate,
         Self::All,
     ];
 
@@ -40,6 +43,7 @@ impl Role {
             Self::Reconcile => "reconcile",
             Self::Orders => "orders",
             Self::Migrate => "migrate",
+            Self::Rotate => "rotate",
             Self::All => "all",
         }
     }

@@ -184,6 +184,7 @@ pub(super) fn settings(operator: &Deployment) -> Settings {
     Settings {
         runtime_image: setting("--runtime-image", "RUNTIME_IMAGE"),
         simulator_image: setting("--simulator-image", "SIMULATOR_IMAGE"),
+        ..Settings::default()
     }
 }
 

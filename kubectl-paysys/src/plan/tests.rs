@@ -10,6 +10,7 @@ fn settings() -> Settings {
     Settings {
         runtime_image: Some("registry.example/payment-runtime:1.0".to_owned()),
         simulator_image: Some("registry.example/channel-simulator:1.0".to_owned()),
+        ..Settings::default()
     }
 }
 

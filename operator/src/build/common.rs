@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 
+use contract::names::rotation::{NEXT, PREVIOUS};
 use crds::resources::{Amounts, Resources, Retention};
 use serde_json::{Map, Value, json};
 
@@ -11,7 +12,7 @@ use crate::{
     cache::{KeyDigest, NamedSecret, short_hash},
     kinds::Kind,
     observe::Observed,
-    quantity,
+    quantity, rotation,
     validate::ValidSystem,
 };
 
@@ -210,6 +211,24 @@ pub fn secret_env(variable: &str, secret: &str, key: &str) -> Value {
     json!({"name": variable, "valueFrom": {"secretKeyRef": {"name": secret, "key": key}}})
 }
 
+/// As [`secret_env`]; the variable is absent where the key is.
+pub fn optional_secret_env(variable: &str, secret: &str, key: &str) -> Value {
+    let mut env = secret_env(variable, secret, key);
+    env["valueFrom"]["secretKeyRef"]["optional"] = json!(true);
+    env
+}
+
+/// A password as a variable, with those beside it while it is rotated: the next one and the
+/// former one. Variables are read anew at each start of a container.
+pub fn password_env(variable: &str, secret: &str, key: &str) -> [Value; 3] {
+    let beside = |prefix: &str| format!("{prefix}{key}");
+    [
+        secret_env(variable, secret, key),
+        optional_secret_env(&format!("NEXT_{variable}"), secret, &beside(NEXT)),
+        optional_secret_env(&format!("PREVIOUS_{variable}"), secret, &beside(PREVIOUS)),
+    ]
+}
+
 /// A Service in front of a component's pods: `(port name, port, container port name)`.
 pub fn service(
     system: &ValidSystem,
@@ -296,13 +315,30 @@ pub fn credentials_digest<'a>(
     observed: &Observed,
     wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
 ) -> String {
+    digest_of_values(wanted, |secret, key| {
+        let digests = secret_digests(observed, secret);
+        digests.get(key).map(|digest| digest.hash.clone())
+    })
+}
+
+/// The same for the pod of a store, which needs no restart for values that a rotation brought it.
+pub fn store_credentials_digest<'a>(
+    observed: &Observed,
+    wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
+) -> String {
+    digest_of_values(wanted, |secret, key| {
+        rotation::store_digest(observed, secret, key)
+    })
+}
+
+fn digest_of_values<'a>(
+    wanted: impl IntoIterator<Item = (&'a str, &'a str)>,
+    hash: impl Fn(&str, &str) -> Option<String>,
+) -> String {
     let lines: Vec<String> = wanted
         .into_iter()
         .map(|(secret, key)| {
-            let digests = secret_digests(observed, secret);
-            let hash = digests
-                .get(key)
-                .map_or("absent", |digest| digest.hash.as_str());
+            let hash = hash(secret, key).unwrap_or_else(|| "absent".to_owned());
             format!("{secret}/{key}={hash}")
         })
         .collect();

@@ -146,22 +146,28 @@ seata:
     )
 }
 
+/// Digest of all Secrets the server reads.
+pub fn credentials_hash(system: &ValidSystem, observed: &Observed) -> String {
+    let own = names::coordinator(&system.name);
+    let mysql = system.mysql_secret();
+    let consumed = [
+        (own.as_str(), CONSOLE_USER),
+        (own.as_str(), CONSOLE_PASSWORD),
+        (own.as_str(), SECRET_KEY),
+        (mysql.as_str(), "coordinator-password"),
+    ];
+    common::credentials_digest(observed, consumed)
+}
+
 fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
     let name = names::coordinator(&system.name);
-    let mysql_secret = system.mysql_secret();
-    let consumed = [
-        (name.as_str(), CONSOLE_USER),
-        (name.as_str(), CONSOLE_PASSWORD),
-        (name.as_str(), SECRET_KEY),
-        (mysql_secret.as_str(), "coordinator-password"),
-    ];
     let pod = Pod {
         component: COORDINATOR,
         user: USER,
         grace_seconds: 30,
         annotations: json!({
             labels::CONFIG_HASH: common::digest(&application_yml(system)),
-            labels::CREDENTIALS_HASH: common::credentials_digest(observed, consumed),
+            labels::CREDENTIALS_HASH: credentials_hash(system, observed),
         }),
         init_containers: Value::Null,
         container: container(system),

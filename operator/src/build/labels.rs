@@ -25,6 +25,12 @@ pub const TEMPLATE_HASH: &str = "paymentsystem.dev/template-hash";
 pub const RESTART_REASON: &str = "paymentsystem.dev/restart-reason";
 /// On a PaymentSystem: a new value lets this operator render anew what another version made.
 pub const TAKE_RENDERING: &str = "paymentsystem.dev/take-rendering";
+/// Which rotation the values of a Secret belong to.
+pub const ROTATION: &str = "paymentsystem.dev/rotation";
+/// Which rotation its next values belong to.
+pub const NEXT_ROTATION: &str = "paymentsystem.dev/next-rotation";
+/// Digests by which a store's pod knows values of a Secret that came to it without a restart.
+pub const STORE_DIGESTS: &str = "paymentsystem.dev/store-digests";
 
 /// The parts of a system, as the component label spells them.
 pub mod component {
@@ -38,6 +44,7 @@ pub mod component {
     pub const RECONCILIATION: &str = "reconciliation";
     pub const RECONCILIATION_RUN: &str = "reconciliation-run";
     pub const MIGRATION: &str = "migration";
+    pub const ROTATION: &str = "rotation";
     pub const SIMULATOR: &str = "channel-simulator";
     pub const RUNTIME: &str = "runtime";
     pub const MONITORING: &str = "monitoring";

@@ -1,8 +1,9 @@
 //! Every manifest of a system.
 //!
 //! Pure: a [`ValidSystem`] and what was observed in, complete manifests out; equal input gives
-//! equal bytes. Of what was observed only four things matter here: digests of Secrets, the size
-//! volumes were claimed with, whether the schema is migrated, and which optional kinds exist.
+//! equal bytes. Of what was observed only five things matter here: digests of Secrets, the size
+//! volumes were claimed with, whether the schema is migrated, how far a rotation is, and which
+//! optional kinds exist.
 //!
 //! Not here: the order in which stages are opened (`gates`), comparing and writing (`apply`).
 
@@ -17,6 +18,7 @@ pub mod mysql;
 pub mod names;
 pub mod pod;
 pub mod redis;
+pub mod rotation;
 pub mod runtime;
 pub mod schedule;
 pub mod secrets;
@@ -87,6 +89,7 @@ pub fn build(system: &ValidSystem, observed: &Observed) -> Result<Vec<Manifest>,
     manifests.extend(mysql::manifests(system, observed));
     manifests.extend(redis::manifests(system, observed));
     manifests.extend(coordinator::manifests(system, observed));
+    manifests.extend(rotation::manifests(system, observed));
     manifests.extend(simulator::manifests(system, observed)?);
     manifests.extend(runtime::manifests(system, observed)?);
     manifests.extend(schedule::manifests(

@@ -2,10 +2,13 @@
 //!
 //! Every start converges: an init file sets passwords, makes databases, users, grants and the
 //! coordinator's tables, each `IF NOT EXISTS`, so that an edited Secret or a new table takes
-//! effect by a restart. Making the data directory is safe from a crash at any point: a directory
+//! effect by a restart. It is written at each start of the container, from what the Secret holds
+//! then, so that a crash in the middle of a rotation, or long after one, brings no former password
+//! back and keeps out none that somebody still uses. Making the data directory is safe from a crash at any point: a directory
 //! counts only once its name stands in the file `current`, an unfinished one is left behind and
 //! never used.
 
+use contract::names::rotation::{COORDINATOR_PASSWORD, PASSWORD};
 use serde_json::{Value, json};
 
 use super::{
@@ -16,7 +19,7 @@ use super::{
 };
 use crate::{kinds::Kind, observe::Observed, validate::ValidSystem};
 
-const OWN_PASSWORDS: &[&str] = &["root-password", "password", "coordinator-password"];
+const OWN_PASSWORDS: &[&str] = &["root-password", PASSWORD, COORDINATOR_PASSWORD];
 
 const USER: u32 = 999;
 const INIT_SQL: &str = include_str!("mysql_init.sql");
@@ -25,7 +28,7 @@ const ORDERS_SQL: &str = include_str!("mysql_orders.sql");
 /// Secrets with their keys that are spliced into SQL and must therefore be plain.
 pub fn passwords(system: &ValidSystem) -> Vec<(String, &'static [&'static str])> {
     let own = (names::mysql(&system.name), OWN_PASSWORDS);
-    let orders: (String, &'static [&'static str]) = (names::orders(&system.name), &["password"]);
+    let orders: (String, &'static [&'static str]) = (names::orders(&system.name), &[PASSWORD]);
     let orders = system.orders().map(|_| orders);
     std::iter::once(own).chain(orders).collect()
 }
@@ -52,7 +55,11 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
 
 fn configuration(system: &ValidSystem) -> Manifest {
     let identity = (Kind::ConfigMap, names::mysql(&system.name), MYSQL);
-    let data = json!({"data": {"my.cnf": my_cnf(system), "prepare.sh": prepare_script(system)}});
+    let data = json!({"data": {
+        "my.cnf": my_cnf(system),
+        "prepare.sh": PREPARE,
+        "start.sh": start_script(system),
+    }});
     common::owned(system, identity, Stage::Stores, data)
 }
 
@@ -86,19 +93,8 @@ default-time-zone=+00:00
     )
 }
 
-/// Makes the data directory if there is none, and writes the init file. Only `sh` and `mysqld`
-/// are needed. The passwords are plain (`gates` holds the store back otherwise), so they need no
-/// quoting.
-fn prepare_script(system: &ValidSystem) -> String {
-    let orders = system.orders().map_or("", |_| ORDERS_SQL);
-    let statements: Vec<&str> = INIT_SQL
-        .lines()
-        .chain(orders.lines())
-        .filter(|line| !line.is_empty() && !line.starts_with("--"))
-        .collect();
-    let statements = statements.join("\n");
-    format!(
-        "set -eu
+/// Makes the data directory if there is none. Only `sh` and `mysqld` are needed.
+const PREPARE: &str = "set -eu
 base=/var/lib/mysql
 if [ ! -s $base/current ]; then
   number=1
@@ -106,12 +102,49 @@ if [ ! -s $base/current ]; then
   mysqld --no-defaults --initialize-insecure --datadir=$base/data-$number --tmpdir=/tmp --log-error-verbosity=2
   echo data-$number > $base/current
 fi
+";
+
+/// Writes the init file and becomes the server. The passwords are plain (`gates` holds the store
+/// back otherwise), so they need no quoting. Where a password is being rotated the other one is
+/// valid beside it; else it stands in both places.
+fn start_script(system: &ValidSystem) -> String {
+    let orders = system.orders().map_or("", |_| ORDERS_SQL);
+    let statements: Vec<&str> = INIT_SQL
+        .lines()
+        .chain(orders.lines())
+        .filter(|line| !line.is_empty() && !line.starts_with("--"))
+        .collect();
+    let statements = statements.join("\n");
+    let beside: Vec<String> = variables(system)
+        .map(|name| format!("{name}_BESIDE=${{PREVIOUS_{name}:-${{NEXT_{name}:-${name}}}}}\n"))
+        .collect();
+    let beside = beside.concat();
+    let forget: Vec<String> = variables(system)
+        .map(|name| format!("{name} NEXT_{name} PREVIOUS_{name}"))
+        .collect();
+    let forget = forget.join(" ");
+    format!(
+        "set -eu
+{beside}(
 umask 077
 while IFS= read -r line; do printf '%s\\n' \"$line\"; done > /run/mysqld/init.sql <<SQL
 {statements}
 SQL
+)
+unset ROOT_PASSWORD {forget}
+read -r directory < /var/lib/mysql/current
+exec mysqld --defaults-file=/etc/payment/mysql/my.cnf \\
+  --datadir=/var/lib/mysql/$directory --init-file=/run/mysqld/init.sql
 "
     )
+}
+
+/// The variables of those passwords that may be rotated.
+fn variables(system: &ValidSystem) -> impl Iterator<Item = &'static str> {
+    let orders = system.orders().map(|_| "ORDERS_PASSWORD");
+    ["PASSWORD", "COORDINATOR_PASSWORD"]
+        .into_iter()
+        .chain(orders)
 }
 
 fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
@@ -122,8 +155,8 @@ fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
         .iter()
         .flat_map(|(secret, keys)| keys.iter().map(|key| (secret.as_str(), *key)));
     let annotations = json!({
-        labels::CONFIG_HASH: common::digest(&(my_cnf(system), prepare_script(system))),
-        labels::CREDENTIALS_HASH: common::credentials_digest(observed, consumed),
+        labels::CONFIG_HASH: common::digest(&(my_cnf(system), PREPARE, start_script(system))),
+        labels::CREDENTIALS_HASH: common::store_credentials_digest(observed, consumed),
     });
     let pod = Pod {
         component: MYSQL,
@@ -170,20 +203,10 @@ fn mounts() -> Value {
 }
 
 fn prepare(system: &ValidSystem) -> Value {
-    let secret = names::mysql(&system.name);
-    let mut env = vec![
-        common::secret_env("ROOT_PASSWORD", &secret, "root-password"),
-        common::secret_env("PASSWORD", &secret, "password"),
-        common::secret_env("COORDINATOR_PASSWORD", &secret, "coordinator-password"),
-    ];
-    let orders = names::orders(&system.name);
-    let orders = common::secret_env("ORDERS_PASSWORD", &orders, "password");
-    env.extend(system.orders().map(|_| orders));
     json!({
         "name": "prepare",
         "image": system.spec.mysql.image,
         "command": ["sh", "/etc/payment/mysql/prepare.sh"],
-        "env": env,
         "resources": common::resources(&system.spec.mysql.resources),
         "securityContext": common::container_security(),
         "volumeMounts": mounts(),
@@ -191,17 +214,27 @@ fn prepare(system: &ValidSystem) -> Value {
 }
 
 fn server(system: &ValidSystem) -> Value {
+    let secret = names::mysql(&system.name);
+    let mut env = vec![common::secret_env(
+        "ROOT_PASSWORD",
+        &secret,
+        "root-password",
+    )];
+    env.extend(common::password_env("PASSWORD", &secret, PASSWORD));
+    env.extend(common::password_env(
+        "COORDINATOR_PASSWORD",
+        &secret,
+        COORDINATOR_PASSWORD,
+    ));
+    if system.orders().is_some() {
+        let orders = names::orders(&system.name);
+        env.extend(common::password_env("ORDERS_PASSWORD", &orders, PASSWORD));
+    }
     json!({
         "name": "mysql",
         "image": system.spec.mysql.image,
-        "command": [
-            "sh",
-            "-c",
-            "read -r directory < /var/lib/mysql/current && exec mysqld \
-             --defaults-file=/etc/payment/mysql/my.cnf \
-             --datadir=/var/lib/mysql/$directory \
-             --init-file=/run/mysqld/init.sql",
-        ],
+        "command": ["sh", "/etc/payment/mysql/start.sh"],
+        "env": env,
         "ports": [{"name": "mysql", "containerPort": contract::ports::MYSQL, "protocol": "TCP"}],
         "resources": common::resources(&system.spec.mysql.resources),
         "securityContext": common::container_security(),

@@ -30,4 +30,5 @@ names! {
     simulator => "channel-simulator";
     alerts => "alerts";
     migration_prefix => "migrate-";
+    rotation_prefix => "rotate-";
 }

@@ -1,8 +1,10 @@
 //! The managed Redis (or Valkey) server.
 //!
 //! The password is an argument, not part of the configuration file, so that the file is a plain
-//! ConfigMap and the image needs nothing but `redis-server`.
+//! ConfigMap. While it is rotated the other one is an argument as well: each start of the container
+//! accepts what the Secret holds then. The image needs `sh` and `redis-server`.
 
+use contract::names::rotation::PASSWORD;
 use serde_json::{Value, json};
 
 use super::{
@@ -75,7 +77,7 @@ fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
         grace_seconds: 30,
         annotations: json!({
             labels::CONFIG_HASH: common::digest(&redis_conf(system)),
-            labels::CREDENTIALS_HASH: common::credentials_digest(observed, [(name.as_str(), "password")]),
+            labels::CREDENTIALS_HASH: common::store_credentials_digest(observed, [(name.as_str(), PASSWORD)]),
         }),
         init_containers: Value::Null,
         container: container(system),
@@ -103,13 +105,14 @@ fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
     )
 }
 
+const START: &str = include_str!("redis_start.sh");
+
 fn container(system: &ValidSystem) -> Value {
     json!({
         "name": "redis",
         "image": system.spec.redis.image,
-        "command": ["redis-server"],
-        "args": ["/etc/payment/redis/redis.conf", "--requirepass", "$(REDIS_PASSWORD)"],
-        "env": [common::secret_env("REDIS_PASSWORD", &names::redis(&system.name), "password")],
+        "command": ["sh", "-c", START],
+        "env": common::password_env("REDIS_PASSWORD", &names::redis(&system.name), PASSWORD),
         "ports": [{"name": "redis", "containerPort": contract::ports::REDIS, "protocol": "TCP"}],
         "resources": common::resources(&system.spec.redis.resources),
         "securityContext": common::container_security(),

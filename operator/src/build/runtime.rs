@@ -10,7 +10,7 @@ use super::{
     BuildError, Manifest, Stage, common, config, labels, names,
     pod::{RuntimePod, arguments, channel_keys, credentials_hash, files, pod_template},
 };
-use crate::{gates, kinds::Kind, observe::Observed, validate::ValidSystem};
+use crate::{gates, kinds::Kind, observe::Observed, rotation::Consumer, validate::ValidSystem};
 
 /// Services whose new pods are watched at work before the next old one goes (`acceptance`).
 pub const PROVED: [&str; 3] = [
@@ -125,6 +125,19 @@ fn services(system: &ValidSystem) -> Vec<Service<'_>> {
         ],
     }));
     services
+}
+
+/// The services, and with which credentials their pods are to be made.
+pub fn consumers(system: &ValidSystem, observed: &Observed) -> Vec<Consumer> {
+    services(system)
+        .into_iter()
+        .map(|service| Consumer {
+            kind: Kind::Deployment,
+            hash: credentials_hash(system, observed, service.role),
+            name: service.name,
+            component: service.component,
+        })
+        .collect()
 }
 
 pub fn manifests(system: &ValidSystem, observed: &Observed) -> Result<Vec<Manifest>, BuildError> {

@@ -1,5 +1,5 @@
 //! What the operator says about the Secrets it made: whose they are and how long they live. Their
-//! values are made once, by `credentials`, and never written again.
+//! values are made by `credentials`, and replaced by nothing but a `rotation`.
 
 use crds::resources::Retention;
 use serde_json::json;

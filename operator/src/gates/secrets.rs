@@ -2,6 +2,8 @@
 //!
 //! Pure. A fault names the Secret and its key, and says what to do.
 
+use contract::names::rotation::{NEXT, PREVIOUS};
+
 use super::{Part, condition};
 use crate::{
     build::common, cache::NamedSecret, observe::Observed, reconciliation, validate::ValidSystem,
@@ -59,12 +61,15 @@ pub(super) fn channels(system: &ValidSystem, observed: &Observed) -> Part {
     })
 }
 
-/// Passwords are spliced into SQL: an adopted Secret may hold one that cannot be.
+/// Passwords are spliced into SQL, also those beside the ones in use: an adopted Secret may hold
+/// one that cannot be.
 pub(super) fn unquotable(observed: &Observed, secret: &str, keys: &[&str]) -> Option<Part> {
     let digests = common::secret_digests(observed, secret);
-    let key = keys
+    let all = ["", NEXT, PREVIOUS]
         .iter()
-        .find(|key| digests.get(**key).is_some_and(|digest| !digest.plain))?;
+        .flat_map(|prefix| keys.iter().map(move |key| format!("{prefix}{key}")));
+    let unquotable = |key: &String| digests.get(key).is_some_and(|digest| !digest.plain);
+    let key = all.into_iter().find(unquotable)?;
     let message = format!(
         "Secret {secret}: {key} has characters other than letters, digits and . _ ~ -: choose another password"
     );

@@ -7,10 +7,10 @@ use serde_json::Value;
 use crate::{build::labels, observe::Observed};
 
 /// Why a pod is not ready.
-pub(super) struct Trouble {
-    pub(super) reason: Option<&'static str>,
-    pub(super) failed: bool,
-    pub(super) message: String,
+pub(crate) struct Trouble {
+    pub(crate) reason: Option<&'static str>,
+    pub(crate) failed: bool,
+    pub(crate) message: String,
 }
 
 /// Reasons of kubelets that waiting rarely cures, as condition reasons.
@@ -25,7 +25,7 @@ const POD_FAULTS: [&str; 7] = [
 ];
 
 /// The pod of a component that says most about why it is not ready.
-pub(super) fn trouble(observed: &Observed, component: &str) -> Option<Trouble> {
+pub(crate) fn trouble(observed: &Observed, component: &str) -> Option<Trouble> {
     let pods: Vec<Value> = observed
         .pods()
         .filter(|pod| pod["metadata"]["labels"][labels::COMPONENT] == component)

@@ -292,7 +292,9 @@ fn is_ready(objects: &Objects) -> bool {
     };
     let (generation, status) = (&object["metadata"]["generation"], &object["status"]);
     let conditions = status["conditions"].as_array();
+    let rotation = |side: &Value| side["credentials"]["rotation"].clone();
     status["observedGeneration"] == *generation
+        && rotation(&object["spec"]) == rotation(status)
         && conditions
             .into_iter()
             .flatten()

@@ -13,7 +13,11 @@ use crate::{
 /// Breaches of the rules, in words.
 pub fn breaches(scenario: &Scenario, events: &[Event], start: u64) -> Vec<String> {
     let mut all = data_stays(scenario, events);
-    all.extend(passwords_stay(scenario, events));
+    if scenario.rotates() {
+        all.extend(passwords_change_once(events));
+    } else {
+        all.extend(passwords_stay(scenario, events));
+    }
     all.extend(replicas_stay(events, start));
     all.extend(order_is_kept(events));
     all.extend(everything_is_ours(events));
@@ -52,6 +56,38 @@ fn passwords_stay(scenario: &Scenario, events: &[Event]) -> Vec<String> {
             }
         }
     }
+    all
+}
+
+/// Only what was announced as next comes in use, once; what was in use is kept beside it.
+fn passwords_change_once(events: &[Event]) -> Vec<String> {
+    let mut before: BTreeMap<&str, &Value> = BTreeMap::new();
+    let mut changes: BTreeMap<(&str, &str), usize> = BTreeMap::new();
+    let mut all = Vec::new();
+    for event in events.iter().filter(|event| event.kind == "Secret") {
+        let (name, data) = (event.name.as_str(), &event.object["data"]);
+        let Some(old) = before.insert(name, data) else {
+            continue;
+        };
+        for (key, value) in data.as_object().into_iter().flatten() {
+            if old[key].is_null() || old[key] == *value {
+                continue;
+            }
+            *changes.entry((name, key)).or_default() += 1;
+            // Only the coordinator's console has one phase.
+            let (next, former) = (
+                &old[format!("next-{key}")],
+                &data[format!("previous-{key}")],
+            );
+            if name != "demo-coordinator" && (next != value || *former != old[key]) {
+                all.push(format!("{key} of Secret {name} changed unannounced"));
+            }
+        }
+    }
+    let often = changes.into_iter().filter(|(_, times)| *times > 1);
+    all.extend(
+        often.map(|((name, key), times)| format!("{key} of Secret {name} changed {times} times")),
+    );
     all
 }
 
@@ -209,7 +245,9 @@ pub fn rolls(events: &[Event]) -> Rolls {
     let mut templates: BTreeMap<String, &Value> = BTreeMap::new();
     let mut rolls = Rolls::new();
     for event in events {
-        if !["StatefulSet", "Deployment", "Job"].contains(&event.kind) {
+        // The names of a rotation's Jobs come from random values.
+        let of_rotation = event.name.starts_with("demo-rotate-");
+        if of_rotation || !["StatefulSet", "Deployment", "Job"].contains(&event.kind) {
             continue;
         }
         let name = format!("{} {}", event.kind, event.name);

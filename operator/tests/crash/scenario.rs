@@ -53,6 +53,14 @@ impl Scenario {
         })
     }
 
+    /// Whether it replaces the passwords that the operator made.
+    pub fn rotates(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(
+            |step| matches!(step, Step::Apply(sections) if sections["credentials"].is_object()),
+        )
+    }
+
     pub fn upgrades(&self) -> bool {
         let mut steps = self.steps.iter();
         steps.any(|step| matches!(step, Step::Upgrade))
@@ -110,6 +118,7 @@ fn changes() -> Vec<Scenario> {
             json!({"payment": {"expiresInSeconds": 3600}, "mysql": {"maxConnections": 321}}),
         ),
         change("secret", vec![rotate]),
+        edit("rotation", json!({"credentials": {"rotation": "first"}})),
         edit("grow", json!({"mysql": {"storage": {"size": "40Gi"}}})),
         change(
             "pause",

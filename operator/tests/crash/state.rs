@@ -11,7 +11,7 @@ use crate::world::Objects;
 pub type State = BTreeMap<String, Value>;
 
 /// Fields that differ between any two runs and mean nothing.
-const VARYING: [&str; 11] = [
+const VARYING: [&str; 12] = [
     "resourceVersion",
     "creationTimestamp",
     "managedFields",
@@ -23,6 +23,7 @@ const VARYING: [&str; 11] = [
     labels::TEMPLATE_HASH,
     labels::CONFIG_HASH,
     labels::CREDENTIALS_HASH,
+    labels::STORE_DIGESTS,
 ];
 
 /// The state of a namespace. Digests that cover the namespace's name are left out: what they are

@@ -82,7 +82,7 @@ fn an_external_coordinator_gets_nothing() {
 fn the_documented_tables_are_the_ones_that_are_made() {
     let documented = include_str!("../../../docs/coordinator-tables.sql");
     let demo = manifests(&example("demo"));
-    let script = find(&demo, Kind::ConfigMap, "demo-mysql")["data"]["prepare.sh"]
+    let script = find(&demo, Kind::ConfigMap, "demo-mysql")["data"]["start.sh"]
         .as_str()
         .unwrap();
     let made: Vec<&str> = script

@@ -108,7 +108,13 @@ const ONE_WAY: [(&str, &str); 2] = [
 ];
 
 /// Fields that show in no object, and why.
-const INVISIBLE: [(&str, &str); 1] = [("paused", "stops changes and makes none")];
+const INVISIBLE: [(&str, &str); 2] = [
+    ("paused", "stops changes and makes none"),
+    (
+        "credentials.rotation",
+        "replaces passwords, step by step: passes/rotation.rs",
+    ),
+];
 
 fn find(table: &[(&str, &'static str)], path: &str) -> Option<&'static str> {
     let found = table.iter().find(|(field, _)| *field == path);

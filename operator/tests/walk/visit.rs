@@ -259,6 +259,7 @@ fn desired(system: &PaymentSystem) -> Result<Vec<Manifest>, String> {
     let settings = Settings {
         runtime_image: Some(scenario::IMAGE.to_owned()),
         simulator_image: Some("registry.example/channel-simulator:1.0".to_owned()),
+        ..Settings::default()
     };
     let valid = validate(system, &settings).map_err(|error| error.to_string())?;
     let optional = KINDS.iter().filter(|entry| entry.optional);

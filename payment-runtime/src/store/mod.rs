@@ -9,6 +9,7 @@ pub(crate) mod confirmations;
 mod inbox;
 mod ledger;
 pub(crate) mod orders;
+pub(crate) mod passwords;
 mod payments;
 mod reconciliation;
 mod refunds;

@@ -17,6 +17,7 @@ mod paying;
 mod proving;
 mod reconciling;
 mod refunding;
+mod rotating;
 #[path = "../../../crates/seata-client/tests/support/mod.rs"]
 mod seata;
 mod support;

@@ -62,6 +62,10 @@ struct Mysql {
     port: u16,
 }
 
+pub(crate) fn mysql_port() -> u16 {
+    mysql().port
+}
+
 const DATA_PREFIX: &str = "payment-mysql-";
 
 fn remove_what_dead_runs_left() {

@@ -1,0 +1,237 @@
+//! Passwords are replaced while customers pay: no payment fails, no store restarts, and the former
+//! password is worth nothing afterwards.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, ensure};
+use e2e::cluster::MANAGER;
+use e2e::scene::CHANNELS;
+use e2e::{Order, PaymentApi, Scene, Seen, Simulator, until};
+use futures::future::join_all;
+use k8s_openapi::api::core::v1::{Pod, Secret};
+use kube::ResourceExt as _;
+use kube::api::{Patch, PatchParams};
+use serde_json::json;
+
+const CLIENTS: usize = 4;
+const SOON: Duration = Duration::from_secs(30);
+/// The services roll once, and their pods end slowly.
+const ROTATED_WITHIN: Duration = Duration::from_mins(6);
+const STORES: [&str; 2] = ["mysql", "redis"];
+
+#[tokio::test]
+async fn passwords_change_while_customers_pay() -> Result<()> {
+    let scene = Scene::open().await?;
+    let outcome = rotates(&scene).await;
+    scene.close(outcome).await
+}
+
+async fn rotates(scene: &Scene) -> Result<()> {
+    let (stores, before) = (store_pods(scene).await?, passwords(scene).await?);
+    let stop = AtomicBool::new(false);
+    let customers = (0..CLIENTS).map(|client| customer(scene, client, &stop));
+    let rotated = async {
+        let rotated = rotate(scene).await;
+        stop.store(true, Ordering::Relaxed);
+        rotated
+    };
+    let (rotated, tallies) = tokio::join!(rotated, join_all(customers));
+    let mut sum = Tally::default();
+    for tally in tallies {
+        let tally = tally?;
+        sum.paid += tally.paid;
+        sum.repeated += tally.repeated;
+        sum.failed.extend(tally.failed);
+    }
+    println!(
+        "{} payments, {} requests repeated because a connection broke, {} failed",
+        sum.paid,
+        sum.repeated,
+        sum.failed.len()
+    );
+    rotated?;
+    ensure!(sum.failed.is_empty(), "failed: {:?}", sum.failed);
+    ensure!(sum.paid > CLIENTS, "too few payments to say anything");
+    ensure!(
+        store_pods(scene).await? == stores,
+        "a store's pod was replaced"
+    );
+    let after = passwords(scene).await?;
+    for (secret, password) in &before {
+        ensure!(after[secret] != *password, "{secret} has its old password");
+    }
+    ensure!(logs_in(scene, "new", &after["demo-mysql"]).await?.is_none());
+    let refused = logs_in(scene, "old", &before["demo-mysql"]).await?;
+    let refused = refused.context("the old password still lets somebody in")?;
+    ensure!(refused.contains("Access denied"), "{refused}");
+    Ok(())
+}
+
+/// Asks for a rotation that nobody has asked for before, and waits until it is done.
+async fn rotate(scene: &Scene) -> Result<()> {
+    let rotation = format!("e2e-{}", jiff::Timestamp::now().as_millisecond());
+    let change = json!({"credentials": {"rotation": rotation}});
+    scene.demo.change_spec(&change).await?;
+    let what = format!("rotation {rotation} to be done");
+    until(&what, ROTATED_WITHIN, async || {
+        let object = scene.demo.get().await?;
+        let done = &object.data["status"]["credentials"]["rotation"];
+        let conditions = scene.demo.conditions().await?;
+        let rotating = conditions.iter().find(|c| c.kind == "CredentialsRotating");
+        let why = rotating.map(e2e::system::Condition::line);
+        Ok(Seen::when(
+            *done == rotation.as_str() && rotating.is_none(),
+            why.unwrap_or_default(),
+        ))
+    })
+    .await?;
+    scene.demo.wait_settled(ROTATED_WITHIN).await
+}
+
+#[derive(Default)]
+struct Tally {
+    paid: usize,
+    repeated: usize,
+    failed: Vec<String>,
+}
+
+/// Pays one order after the other until told to stop.
+async fn customer(scene: &Scene, client: usize, stop: &AtomicBool) -> Result<Tally> {
+    // Connections of its own: they spread over the replicas.
+    let api = PaymentApi::new(&scene.environment.urls.api)?;
+    let channel = CHANNELS[client % CHANNELS.len()];
+    let mut tally = Tally::default();
+    while !stop.load(Ordering::Relaxed) {
+        match pay(&api, &scene.simulator, channel, &mut tally.repeated).await {
+            Ok(()) => tally.paid += 1,
+            Err(error) => tally.failed.push(format!("{error:#}")),
+        }
+    }
+    Ok(tally)
+}
+
+/// One payment. A connection that breaks is a pod that ends: the same order is posted again, as
+/// any client does; an answer other than a payable order is a failure.
+async fn pay(
+    api: &PaymentApi,
+    simulator: &Simulator,
+    channel: &str,
+    repeated: &mut usize,
+) -> Result<()> {
+    const TRIES: usize = 5;
+    let order = Order::new("E2E-ROTATE", channel, "1.00");
+    let mut answer = api.create(&order).await;
+    for _ in 1..TRIES {
+        if answer.is_ok() {
+            break;
+        }
+        *repeated += 1;
+        answer = api.create(&order).await;
+    }
+    let created = answer?;
+    ensure!(
+        created.status == 201 && created.qr_code().is_some(),
+        "{}: {} {}",
+        order.id(),
+        created.status,
+        created.body
+    );
+    simulator.pay(channel, created.channel_order_no()).await?;
+    api.wait_status(created.payment_id(), "PAID", SOON)
+        .await
+        .map(drop)
+}
+
+/// Names and identities of the stores' pods, and how often their containers were started again.
+async fn store_pods(scene: &Scene) -> Result<Vec<(String, String, i32)>> {
+    let mut all = Vec::new();
+    for store in STORES {
+        for pod in scene.demo.pods_of(store).await? {
+            let containers = pod.status.as_ref();
+            let containers = containers.and_then(|status| status.container_statuses.as_ref());
+            let restarts = containers.into_iter().flatten().map(|it| it.restart_count);
+            all.push((
+                pod.name_any(),
+                pod.uid().unwrap_or_default(),
+                restarts.sum(),
+            ));
+        }
+    }
+    ensure!(all.len() == STORES.len(), "{all:?}");
+    Ok(all)
+}
+
+async fn passwords(scene: &Scene) -> Result<BTreeMap<String, String>> {
+    let api = scene.cluster.api::<Secret>(&scene.demo.namespace);
+    let mut all = BTreeMap::new();
+    for name in ["demo-mysql", "demo-redis", "demo-orders"] {
+        let data = api.get(name).await?.data.unwrap_or_default();
+        ensure!(
+            data.keys().all(|key| !key.starts_with("next-")
+                && !key.starts_with("previous-")
+                && !key.starts_with("retired-")),
+            "{name} has {:?}",
+            data.keys()
+        );
+        let password = data.get("password").context("no password")?;
+        all.insert(name.to_owned(), String::from_utf8(password.0.clone())?);
+    }
+    Ok(all)
+}
+
+/// Logs in to the database from a pod; `None` if that works, else what was said.
+async fn logs_in(scene: &Scene, which: &str, password: &str) -> Result<Option<String>> {
+    let namespace = &scene.demo.namespace;
+    let server = scene.demo.pods_of("mysql").await?;
+    let server = server.first().and_then(|pod| pod.spec.as_ref());
+    let image = server.and_then(|spec| spec.containers[0].image.clone());
+    let name = format!("e2e-login-{which}");
+    let pod = json!({
+        "apiVersion": "v1",
+        "kind": "Pod",
+        "metadata": {"name": name, "namespace": namespace},
+        "spec": {
+            "restartPolicy": "Never",
+            "automountServiceAccountToken": false,
+            "securityContext": {
+                "runAsNonRoot": true,
+                "runAsUser": 999,
+                "seccompProfile": {"type": "RuntimeDefault"},
+            },
+            "containers": [{
+                "name": "login",
+                "image": image.context("no image of the database")?,
+                "command": ["mysql", "--host=demo-mysql", "--user=payment", "--get-server-public-key", "--execute=SELECT 1"],
+                "env": [{"name": "MYSQL_PWD", "value": password}],
+                "securityContext": {"allowPrivilegeEscalation": false, "capabilities": {"drop": ["ALL"]}},
+            }],
+        },
+    });
+    scene.cluster.delete_pod_now(namespace, &name).await?;
+    let pods = scene.cluster.api::<Pod>(namespace);
+    until("the former pod to be gone", SOON, async || {
+        Ok(Seen::when(
+            pods.get_opt(&name).await?.is_none(),
+            "it is there",
+        ))
+    })
+    .await?;
+    let by = PatchParams::apply(MANAGER).force();
+    pods.patch(&name, &by, &Patch::Apply(&pod)).await?;
+    let phase = until("the login to end", SOON * 2, async || {
+        let phase = pods.get(&name).await?.status.and_then(|it| it.phase);
+        let phase = phase.unwrap_or_default();
+        let ended = ["Succeeded", "Failed"].contains(&phase.as_str());
+        Ok(if ended {
+            Seen::Done(phase)
+        } else {
+            Seen::not_yet(format!("it is {phase}"))
+        })
+    })
+    .await?;
+    let said = scene.cluster.logs(namespace, &name).await?;
+    scene.cluster.delete_pod_now(namespace, &name).await?;
+    Ok((phase != "Succeeded").then_some(said))
+}
