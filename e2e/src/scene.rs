@@ -45,7 +45,7 @@ impl Scene {
             _alone: alone,
         };
         scene.demo.restore().await?;
-        scene.demo.wait_settled(Duration::from_mins(2)).await?;
+        scene.demo.wait_settled(Duration::from_mins(4)).await?;
         scene.simulator.disarm().await?;
         Ok(scene)
     }

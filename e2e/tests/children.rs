@@ -15,7 +15,7 @@ use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
 const RESTORED_WITHIN: Duration = Duration::from_secs(30);
-const SETTLED_WITHIN: Duration = Duration::from_mins(2);
+const SETTLED_WITHIN: Duration = Duration::from_mins(4);
 
 /// One child that can be deleted or edited: its kind, name, and a part of it to spoil.
 struct Child {

@@ -12,6 +12,8 @@ use serde_json::json;
 use tokio::task::JoinSet;
 
 const CLIENTS: usize = 24;
+/// Every new pod works some seconds beside the old ones before the next is made.
+const ROLLED_WITHIN: Duration = Duration::from_mins(3);
 const UP_WITHIN: Duration = Duration::from_secs(90);
 const DOWN_WITHIN: Duration = Duration::from_secs(150);
 
@@ -38,7 +40,7 @@ async fn scales(scene: &Scene) -> Result<()> {
         },
     }});
     scene.demo.change_spec(&quick).await?;
-    scene.demo.wait_settled(UP_WITHIN).await?;
+    scene.demo.wait_settled(ROLLED_WITHIN).await?;
     wait_metrics(scene, min).await?;
     let stop = Arc::new(AtomicBool::new(false));
     let load = load(scene, &stop)?;

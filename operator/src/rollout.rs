@@ -120,10 +120,11 @@ impl Plan {
             hash = known.clone();
             keep_template(&mut manifest, live);
         }
-        let complete = Replicas::of(live).complete();
+        let replicas = Replicas::of(live);
+        let complete = replicas.complete();
         let reason = changed(&manifest, live, !known.is_null() && *known != hash);
         let behind = rolling.clone();
-        if reason.is_some() || !complete {
+        if reason.is_some() || !replicas.rolled() {
             rolling.get_or_insert_with(|| title.clone());
         }
         match (reason, behind) {

@@ -14,7 +14,7 @@ use kube::api::DynamicObject;
 use payment_operator::{
     acceptance,
     apply::{Due, comparable, due, unwanted, with_hash},
-    build::{BuildError, Manifest, build, secrets},
+    build::{BuildError, Manifest, build, names, secrets},
     cache::Live,
     credentials,
     gates::gates,
@@ -163,7 +163,8 @@ impl World<'_> {
             let action = match due(manifest, &desired, live.as_deref(), &gates) {
                 Due::Nobodys | Due::Nothing => continue,
                 Due::Held => {
-                    if !contains(live.as_deref(), &desired) {
+                    let record = manifest.name == names::accepted(&self.system.name);
+                    if !record && !contains(live.as_deref(), &desired) {
                         held.push(object(manifest.kind, &manifest.name));
                     }
                     continue;
@@ -281,6 +282,7 @@ fn settled(manifest: &Manifest, desired: &Value, before: Option<&Live>) -> Optio
             value["spec"]["replicas"] = json!(replicas);
             value["status"] = json!({
                 "observedGeneration": 1,
+                "replicas": replicas,
                 "readyReplicas": replicas,
                 "availableReplicas": replicas,
                 "updatedReplicas": replicas,

@@ -293,6 +293,19 @@ impl Cluster {
             .unwrap();
     }
 
+    /// Waits until a workload is to have other pods, and gives it them.
+    pub async fn roll(&self, kind: Kind, name: &str) {
+        let what = format!("{name} to be rolled");
+        self.until(&what, async |cluster: &Self| {
+            let live = cluster.get(kind, name).await;
+            live.is_some_and(|live| {
+                live["metadata"]["generation"] != live["status"]["observedGeneration"]
+            })
+        })
+        .await;
+        self.make_ready(kind, name).await;
+    }
+
     /// Name of the only migration Job.
     pub async fn migration(&self) -> String {
         self.until("the migration Job", async |cluster: &Self| {

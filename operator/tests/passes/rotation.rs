@@ -168,13 +168,10 @@ async fn passwords_are_replaced_in_two_phases_and_no_store_restarts() {
 }
 
 async fn rest_of_the_rotation(cluster: &Cluster, swapped: &BTreeMap<&str, Data>) {
-    cluster.settled().await;
-    cluster
-        .make_ready(Kind::StatefulSet, "demo-coordinator")
-        .await;
+    cluster.roll(Kind::StatefulSet, "demo-coordinator").await;
     for service in SERVICES {
         assert_eq!(secrets(cluster).await, *swapped);
-        cluster.make_ready(Kind::Deployment, service).await;
+        cluster.roll(Kind::Deployment, service).await;
     }
     // All say that they have rolled; a former pod has not ended.
     cluster
