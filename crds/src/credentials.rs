@@ -11,6 +11,9 @@ pub struct Credentials {
     /// and Redis, and the console's of the managed coordinator, once. Meanwhile old and new
     /// passwords are both valid; no store restarts. `status.credentials.rotation` has the same
     /// word when it is done.
-    #[schemars(length(min = 1, max = 63))]
+    #[schemars(
+        length(min = 1, max = 63),
+        regex(pattern = r"^[A-Za-z0-9]([A-Za-z0-9._:-]*[A-Za-z0-9])?$")
+    )]
     pub rotation: String,
 }

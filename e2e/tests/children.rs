@@ -14,6 +14,7 @@ use kube::api::{Api, DeleteParams, DynamicObject, Patch, PatchParams};
 use kube::core::GroupVersionKind;
 use serde_json::{Value, json};
 
+const RESTART_REASON: &str = "paymentsystem.dev/restart-reason";
 const RESTORED_WITHIN: Duration = Duration::from_secs(30);
 const SETTLED_WITHIN: Duration = Duration::from_mins(4);
 
@@ -70,6 +71,11 @@ impl Child {
             if let Some(spec) = content[0].as_object_mut() {
                 spec.remove(given);
             }
+        }
+        // Why the pods are others than at first is news, not a difference.
+        let said = content[0].pointer_mut("/template/metadata/annotations");
+        if let Some(said) = said.and_then(Value::as_object_mut) {
+            said.remove(RESTART_REASON);
         }
         content
     }

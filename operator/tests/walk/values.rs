@@ -24,6 +24,7 @@ fn by_path() -> Vec<(&'static str, Value)> {
             "payment.image",
             json!("registry.example/payment-runtime:2.0"),
         ),
+        ("credentials.rotation", json!("second")),
         ("orders.external.url", json!("http://orders.shop.svc:8080")),
         // More than there are now would stay: from then on the autoscaler has the number.
         ("*.autoscaling.minReplicas", json!(2)),
