@@ -1,11 +1,13 @@
 //! The state of a namespace, without what each write changes. Unlike between two runs, passwords
 //! and digests must stay what they were.
 
+use payment_operator::build::{labels, names};
 use serde_json::{Map, Value};
 
-use crate::{state::State, world::Objects};
+use crate::{scenario::SYSTEM, state::State, world::Objects};
 
-const VARYING: [&str; 8] = [
+/// The last three tell of the way: why pods were restarted, and from which generation they are.
+const VARYING: [&str; 11] = [
     "resourceVersion",
     "generation",
     "observedGeneration",
@@ -14,11 +16,15 @@ const VARYING: [&str; 8] = [
     "managedFields",
     "clusterIPs",
     "pass",
+    labels::RESTART_REASON,
+    labels::DESIRED_HASH,
+    "rendering",
 ];
 
 /// Everything: the system with its status, and all its objects.
 pub fn everything(objects: &Objects) -> State {
-    let masked = objects.iter().map(|((kind, name), object)| {
+    let lasting = objects.iter().filter(|((_, name), _)| !is_record(name));
+    let masked = lasting.map(|((kind, name), object)| {
         let name = match *kind {
             // A Job that is run again has its name, and another identity.
             "Job" => "of the migration",
@@ -27,6 +33,11 @@ pub fn everything(objects: &Objects) -> State {
         (format!("{kind} {name}"), mask(object))
     });
     masked.collect()
+}
+
+/// The record of the generation that was accepted last.
+pub fn is_record(name: &str) -> bool {
+    name == names::accepted(SYSTEM)
 }
 
 /// What the operator made of the system.

@@ -113,9 +113,12 @@ const INVISIBLE: [(&str, &str); 2] = [
     ("paused", "stops changes and makes none"),
     (
         "credentials.rotation",
-        "replaces passwords, step by step: passes/rotation.rs",
+        "replaces the values of Secrets, step by step",
     ),
 ];
+
+/// Fields whose way there and back is a story of its own, and where it is told.
+const ELSEWHERE: [(&str, &str); 1] = [("credentials.rotation", "passes/rotation.rs")];
 
 fn find(table: &[(&str, &'static str)], path: &str) -> Option<&'static str> {
     let found = table.iter().find(|(field, _)| *field == path);
@@ -132,6 +135,10 @@ pub fn one_way(path: &str) -> Option<&'static str> {
 
 pub fn invisible(path: &str) -> bool {
     find(&INVISIBLE, path).is_some()
+}
+
+pub fn walked_elsewhere(path: &str) -> bool {
+    find(&ELSEWHERE, path).is_some()
 }
 
 fn fits(pattern: &str, path: &str) -> bool {
@@ -182,7 +189,8 @@ pub fn other(leaf: &Leaf, specification: &Value) -> Option<Value> {
 /// Entries that fit no field.
 pub fn unused(leaves: &[Leaf]) -> Vec<&'static str> {
     let listed = by_path().into_iter().map(|(pattern, _)| pattern);
-    let tables = REFUSED.iter().chain(&ONE_WAY).chain(&INVISIBLE);
+    let tables = REFUSED.iter().chain(&ONE_WAY);
+    let tables = tables.chain(&INVISIBLE).chain(&ELSEWHERE);
     listed
         .chain(tables.map(|(path, _)| *path))
         .filter(|pattern| !leaves.iter().any(|leaf| fits(pattern, &leaf.path)))

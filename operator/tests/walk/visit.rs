@@ -134,7 +134,7 @@ impl Walk<'_> {
             };
             return Err(format!("{done} the manifests"));
         }
-        Ok(true)
+        Ok(!values::walked_elsewhere(&leaf.path))
     }
 
     /// The system takes other values and is at rest with them; without them it is what it was.
@@ -247,7 +247,8 @@ fn surplus(objects: &Objects, desired: &[Manifest]) -> Vec<String> {
     };
     let wanted = |kind: &str, name: &str| {
         let mut desired = desired.iter();
-        desired.any(|manifest| manifest.kind.name() == kind && manifest.name == name)
+        mask::is_record(name)
+            || desired.any(|manifest| manifest.kind.name() == kind && manifest.name == name)
     };
     let left = objects
         .keys()
