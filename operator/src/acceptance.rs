@@ -24,7 +24,7 @@ use crate::{
     gates::{Gates, Replicas},
     kinds::Kind,
     observe::Observed,
-    rollout::Plan,
+    rollout::{self, Plan},
     traffic::{Address, Ratio, Work},
     validate::{Settings, ValidSystem},
 };
@@ -48,6 +48,10 @@ pub struct Accepted {
     pub generation: i64,
     pub runtime_image: Option<String>,
     pub simulator_image: Option<String>,
+    /// Why the pods of each workload were restarted last: it is part of their template, and going
+    /// back to that template restarts none of those that still run it.
+    #[serde(default)]
+    pub restart_reasons: BTreeMap<String, String>,
     pub spec: PaymentSystemSpec,
 }
 
@@ -79,10 +83,10 @@ pub fn refused<'a>(object: &'a PaymentSystem, settings: &Settings) -> Option<&'a
 pub fn gone_back(
     object: &PaymentSystem,
     settings: &Settings,
-    accepted: Option<Accepted>,
+    accepted: Option<&Accepted>,
 ) -> Option<(PaymentSystem, Settings)> {
     refused(object, settings)?;
-    let accepted = accepted?;
+    let accepted = accepted?.clone();
     let mut object = object.clone();
     let written = std::mem::replace(&mut object.spec, accepted.spec);
     object.metadata.generation = Some(accepted.generation);
@@ -136,10 +140,25 @@ pub fn manifest(
         generation: system.generation,
         runtime_image: system.settings.runtime_image.clone(),
         simulator_image: system.settings.simulator_image.clone(),
+        restart_reasons: restart_reasons(observed),
         spec: system.spec.clone(),
     };
     let text = serde_json::to_string(&accepted).ok()?;
     (rolled && gates.ready()).then(|| record(system, json!({"data": {KEY: text}})))
+}
+
+fn restart_reasons(observed: &Observed) -> BTreeMap<String, String> {
+    let workloads = observed
+        .objects
+        .iter()
+        .filter(|((kind, _), _)| rollout::is_workload(*kind));
+    let said = workloads.filter_map(|((_, name), live)| {
+        let live = live.value();
+        let annotations = &live["spec"]["template"]["metadata"]["annotations"];
+        let reason = annotations[labels::RESTART_REASON].as_str()?;
+        Some((name.clone(), reason.to_owned()))
+    });
+    said.collect()
 }
 
 fn record(system: &ValidSystem, body: Value) -> Manifest {

@@ -30,7 +30,8 @@ use serde_json::json;
 use tracing::{debug, error, info, warn};
 
 use crate::{
-    FIELD_MANAGER, acceptance,
+    FIELD_MANAGER,
+    acceptance::{self, Accepted},
     apply::{ApplyError, Writer},
     build::{BuildError, build},
     cache::{Cache, SystemKey},
@@ -344,7 +345,8 @@ impl Context {
             return Ok(Action::await_change());
         }
         let object = &self.with_latest_status(key, object);
-        let back = self.gone_back(key, object);
+        let accepted = self.accepted(key, object);
+        let back = acceptance::gone_back(object, &self.settings, accepted.as_ref());
         let (built, settings) = back
             .as_ref()
             .map_or((object, &self.settings), |(object, settings)| {
@@ -356,6 +358,9 @@ impl Context {
         let system = match validate(built, settings) {
             Ok(system) => ValidSystem {
                 gone_back: back.is_some(),
+                restart_reasons: accepted
+                    .map(|accepted| accepted.restart_reasons)
+                    .unwrap_or_default(),
                 ..system
             },
             Err(invalid) => {
@@ -398,15 +403,10 @@ impl Context {
     }
 
     /// The specification that was accepted, where the present one was taken back.
-    fn gone_back(
-        &self,
-        key: &SystemKey,
-        object: &PaymentSystem,
-    ) -> Option<(PaymentSystem, Settings)> {
+    fn accepted(&self, key: &SystemKey, object: &PaymentSystem) -> Option<Accepted> {
         acceptance::refused(object, &self.settings)?;
         let observed = Observed::read(&self.cache, key, &BTreeSet::new());
-        let accepted = acceptance::accepted(&observed, &key.1);
-        acceptance::gone_back(object, &self.settings, accepted)
+        acceptance::accepted(&observed, &key.1)
     }
 
     /// Looks at the pods of services that are being rolled.

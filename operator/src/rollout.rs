@@ -137,7 +137,14 @@ impl Plan {
                 left_alone(manifest)
             }
             (Some(reason), _) => {
-                let said = Some(json!(reason));
+                let said = if system.gone_back {
+                    system
+                        .restart_reasons
+                        .get(&manifest.name)
+                        .map(|said| json!(said))
+                } else {
+                    Some(json!(reason))
+                };
                 self.restarts.push(Restart {
                     kind: manifest.kind,
                     name: manifest.name.clone(),
@@ -184,7 +191,7 @@ impl fmt::Display for Restart {
     }
 }
 
-const fn is_workload(kind: Kind) -> bool {
+pub const fn is_workload(kind: Kind) -> bool {
     matches!(kind, Kind::StatefulSet | Kind::Deployment)
 }
 

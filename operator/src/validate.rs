@@ -4,7 +4,7 @@
 //! only where a wrong value would build wrong objects, so that a resource that was stored under
 //! older rules is refused in words instead of half applied.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use crds::{PaymentSystem, PaymentSystemSpec, orders::Orders, reconciliation::SecretKeyRef};
 use kube::ResourceExt;
@@ -45,6 +45,8 @@ pub struct ValidSystem {
     pub keeps_rendering: bool,
     /// A rollout was taken back: the schema is newer than the services need.
     pub gone_back: bool,
+    /// What the pods of the specification that was gone back to say of their restart, by workload.
+    pub restart_reasons: BTreeMap<String, String>,
     pub spec: PaymentSystemSpec,
     pub runtime_image: String,
     /// Set if the simulator stands in for the channels.
@@ -140,6 +142,7 @@ pub fn validate(object: &PaymentSystem, settings: &Settings) -> Result<ValidSyst
         settings: settings.clone(),
         inputs: acceptance::inputs(object, settings),
         gone_back: false,
+        restart_reasons: BTreeMap::new(),
         keeps_rendering: keeps_rendering(object, settings),
         spec: spec.clone(),
         name,
