@@ -428,6 +428,9 @@ async fn payments_from_before_the_ledger_get_opening_entries() {
     assert_clean(&sealed(&system).await);
     refund(&system, &part, "R-2", "59.99").await;
     assert_clean(&sealed(&system).await);
+    // What was given back in full has balances of zero, and its entries all the same.
+    assert_eq!(backfill(store).await.unwrap(), 0);
+    assert_clean(&sealed(&system).await);
     let keys = query_text(
         &system,
         "SELECT GROUP_CONCAT(SUBSTR(entry_key, 37) ORDER BY id) FROM ledger_entries \

@@ -8,7 +8,7 @@ use time::PrimitiveDateTime;
 
 use super::insert_entries;
 use super::view::causes_of_records;
-use crate::records::{self, PaymentRecord};
+use crate::records::{self, NewEntry, PaymentRecord};
 use crate::store::payments::lock_payment;
 use crate::store::rows::vanished;
 use crate::store::{Failure, Store, StoreError, from_datetime, retried, to_datetime};
@@ -75,7 +75,10 @@ impl Store {
         let mut tx = self.begin().await?;
         let payment = lock_payment(&mut tx, payment_no).await?;
         let shown = shown(&mut tx, &payment).await?;
-        let entries = records::opening(&payment, &shown, now);
+        let mut entries = records::opening(&payment, &shown, now);
+        if lead_nowhere(&entries) && booked(&mut tx, payment_no).await? > 0 {
+            entries.clear();
+        }
         insert_entries(&mut tx, &entries).await?;
         tx.commit().await?;
         Ok(!entries.is_empty())
@@ -97,15 +100,36 @@ impl Store {
         let mut tx = self.begin().await?;
         let payment = lock_payment(&mut tx, payment_no).await?;
         let shown = shown(&mut tx, &payment).await?;
-        let row = sqlx::query("SELECT COUNT(*) AS n FROM ledger_entries WHERE payment_no = ?")
-            .bind(payment_no)
-            .fetch_one(&mut *tx)
-            .await?;
-        let entries = records::reposting(&payment, &shown, row.try_get("n")?, now);
+        let count = booked(&mut tx, payment_no).await?;
+        let mut entries = records::reposting(&payment, &shown, count, now);
+        if lead_nowhere(&entries) && count > 0 {
+            entries.clear();
+        }
         insert_entries(&mut tx, &entries).await?;
         tx.commit().await?;
         Ok(entries.len() as u64)
     }
+}
+
+/// How many entries a payment has.
+async fn booked(connection: &mut MySqlConnection, payment_no: &str) -> Result<i64, Failure> {
+    let row = sqlx::query("SELECT COUNT(*) AS n FROM ledger_entries WHERE payment_no = ?")
+        .bind(payment_no)
+        .fetch_one(connection)
+        .await?;
+    Ok(row.try_get("n")?)
+}
+
+/// Whether the entries cancel out: those of a charge that was given back in full. Of a payment that
+/// has entries they are there already; its balances, all zero, cannot tell.
+fn lead_nowhere(entries: &[NewEntry]) -> bool {
+    let mut balances = Balances::new();
+    for entry in entries {
+        let minor = entry.amount.minor;
+        *balances.entry(entry.debit).or_default() += minor;
+        *balances.entry(entry.credit).or_default() -= minor;
+    }
+    balances.values().all(|minor| *minor == 0)
 }
 
 /// What the ledger shows of a payment.
