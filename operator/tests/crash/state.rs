@@ -11,7 +11,7 @@ use crate::world::Objects;
 pub type State = BTreeMap<String, Value>;
 
 /// Fields that differ between any two runs and mean nothing.
-const VARYING: [&str; 12] = [
+const VARYING: [&str; 14] = [
     "resourceVersion",
     "creationTimestamp",
     "managedFields",
@@ -21,6 +21,9 @@ const VARYING: [&str; 12] = [
     "pass",
     labels::DESIRED_HASH,
     labels::TEMPLATE_HASH,
+    // Whether a Secret was there before its store, or came after, is a matter of time.
+    labels::RESTART_REASON,
+    "accepted.json",
     labels::CONFIG_HASH,
     labels::CREDENTIALS_HASH,
     labels::STORE_DIGESTS,
