@@ -136,6 +136,9 @@ pub fn manifest(
     plan: &Plan,
 ) -> Option<Manifest> {
     let rolled = plan.settled() && plan.kept.is_empty() && rolling(system, observed).is_empty();
+    if !(rolled && gates.ready()) {
+        return None;
+    }
     let accepted = Accepted {
         generation: system.generation,
         runtime_image: system.settings.runtime_image.clone(),
@@ -144,7 +147,7 @@ pub fn manifest(
         spec: system.spec.clone(),
     };
     let text = serde_json::to_string(&accepted).ok()?;
-    (rolled && gates.ready()).then(|| record(system, json!({"data": {KEY: text}})))
+    Some(record(system, json!({"data": {KEY: text}})))
 }
 
 fn restart_reasons(observed: &Observed) -> BTreeMap<String, String> {
@@ -167,19 +170,33 @@ fn record(system: &ValidSystem, body: Value) -> Manifest {
     common::owned(system, identity, Stage::Operations, body)
 }
 
-/// Services of which pods of two templates work side by side, or one has not proved itself yet.
-fn rolling(system: &ValidSystem, observed: &Observed) -> Vec<&'static str> {
+/// A service of which pods of two templates work side by side, or one has not proved itself yet.
+pub struct Rolling {
+    component: &'static str,
+    live: Value,
+}
+
+fn rolling(system: &ValidSystem, observed: &Observed) -> Vec<Rolling> {
     let deployments = [
         (labels::component::PAYMENT, names::payment(&system.name)),
         (labels::component::CALLBACK, names::callback(&system.name)),
         (labels::component::WORKER, names::worker(&system.name)),
     ];
-    let is_rolling = |name: &str| {
-        let live = observed.value(Kind::Deployment, name);
-        live.is_some_and(|live| Replicas::of(&live).rolling())
-    };
-    let rolling = deployments.iter().filter(|(_, name)| is_rolling(name));
-    rolling.map(|(component, _)| *component).collect()
+    let rolling = deployments.into_iter().filter_map(|(component, name)| {
+        let live = observed.value(Kind::Deployment, &name)?;
+        let rolls = Replicas::of(&live).rolling();
+        rolls.then_some(Rolling { component, live })
+    });
+    rolling.collect()
+}
+
+/// The rolling services of a system whose rollout can be taken back.
+pub fn undecided(system: &ValidSystem, observed: &Observed) -> Vec<Rolling> {
+    let known = accepted(observed, &system.name);
+    if known.is_none_or(|accepted| is_accepted(system, &accepted)) {
+        return Vec::new();
+    }
+    rolling(system, observed)
 }
 
 /// The pods of a rolling service, those of the newest template apart.
@@ -190,14 +207,11 @@ pub struct Pods {
     pub old: Vec<Address>,
 }
 
-/// What is to be watched: the rolling services of a system whose rollout can be taken back.
-pub fn watched(system: &ValidSystem, observed: &Observed) -> Vec<Pods> {
-    let known = accepted(observed, &system.name);
-    if known.is_none_or(|accepted| is_accepted(system, &accepted)) {
-        return Vec::new();
-    }
-    let services = rolling(system, observed).into_iter();
-    let pods = services.map(|component| pods(component, observed));
+/// The pods to compare: of the services that have both new and earlier ones.
+pub fn watched(services: &[Rolling], observed: &Observed) -> Vec<Pods> {
+    let pods = services
+        .iter()
+        .map(|service| pods(service.component, observed));
     pods.filter(|pods| !pods.new.is_empty() && !pods.old.is_empty())
         .collect()
 }
@@ -270,16 +284,11 @@ const fn is_worse(new: Ratio, old: Ratio) -> bool {
 }
 
 /// A service that is not going to be rolled: its new pods end again and again, or are never ready.
-pub fn stuck(system: &ValidSystem, observed: &Observed) -> Option<String> {
-    if is_accepted(system, &accepted(observed, &system.name)?) {
-        return None;
-    }
-    rolling(system, observed).into_iter().find_map(|component| {
-        let name = format!("{}-{component}", system.name);
-        let live = observed.value(Kind::Deployment, &name)?;
+pub fn stuck(services: &[Rolling], observed: &Observed) -> Option<String> {
+    services.iter().find_map(|Rolling { component, live }| {
         // Nothing is gained by going back where nothing works any more.
-        let works = Replicas::of(&live).ready > 0;
-        let why = crashing(component, observed).or_else(|| given_up(component, &live));
+        let works = Replicas::of(live).ready > 0;
+        let why = crashing(component, observed).or_else(|| given_up(component, live));
         why.filter(|_| works)
     })
 }

@@ -416,13 +416,14 @@ impl Context {
         system: &ValidSystem,
         observed: &Observed,
     ) -> Watching {
-        let services = acceptance::watched(system, observed);
+        let rolling = acceptance::undecided(system, observed);
+        let services = acceptance::watched(&rolling, observed);
         if services.is_empty() {
             if let Some(memory) = self.memory().get_mut(key) {
                 memory.work.clear();
             }
             return Watching {
-                refusal: acceptance::stuck(system, observed),
+                refusal: acceptance::stuck(&rolling, observed),
                 rolling: false,
             };
         }
@@ -442,7 +443,7 @@ impl Context {
             .iter()
             .find_map(|pods| acceptance::judge(pods, &work, &before));
         Watching {
-            refusal: judged.or_else(|| acceptance::stuck(system, observed)),
+            refusal: judged.or_else(|| acceptance::stuck(&rolling, observed)),
             rolling: true,
         }
     }

@@ -12,7 +12,7 @@ mod cluster;
 #[path = "passes/rotation.rs"]
 mod rotation;
 
-use cluster::{Cluster, NAMESPACE};
+use cluster::{Cluster, NAMESPACE, demo};
 use k8s_openapi::api::core::v1::Secret;
 use kube::{
     Api,
@@ -20,19 +20,6 @@ use kube::{
 };
 use payment_operator::kinds::Kind;
 use serde_json::{Value, json};
-
-fn demo(more: &Value) -> Value {
-    let mut spec = json!({"channels": {"simulator": true}});
-    if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
-        spec.extend(more.clone());
-    }
-    json!({
-        "apiVersion": "paymentsystem.dev/v1alpha1",
-        "kind": "PaymentSystem",
-        "metadata": {"name": "demo", "namespace": NAMESPACE},
-        "spec": spec,
-    })
-}
 
 #[tokio::test]
 async fn stages_open_in_order_and_rest_is_silent() {

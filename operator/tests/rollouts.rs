@@ -12,23 +12,10 @@ mod cluster;
 #[path = "rollouts/pods.rs"]
 mod pods;
 
-use cluster::{Cluster, NAMESPACE};
+use cluster::{Cluster, demo};
 use kube::api::{Patch, PatchParams};
 use payment_operator::{build::labels, kinds::Kind};
 use serde_json::{Value, json};
-
-fn demo(more: &Value) -> Value {
-    let mut spec = json!({"channels": {"simulator": true}});
-    if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
-        spec.extend(more.clone());
-    }
-    json!({
-        "apiVersion": "paymentsystem.dev/v1alpha1",
-        "kind": "PaymentSystem",
-        "metadata": {"name": "demo", "namespace": NAMESPACE},
-        "spec": spec,
-    })
-}
 
 fn asking_for(memory: &str) -> Value {
     json!({"resources": {"requests": {"cpu": "10m", "memory": memory}}})

@@ -21,24 +21,12 @@ use std::{
     process::{ExitStatus, Output, Stdio},
 };
 
+pub(crate) use cluster::demo;
 use cluster::{Cluster, NAMESPACE};
 use k8s_openapi::api::rbac::v1::{Role, RoleBinding};
 use kube::{Api, api::PostParams};
 use serde_json::{Value, json};
 use tokio::process::{Child, Command};
-
-pub(crate) fn demo(more: &Value) -> Value {
-    let mut spec = json!({"channels": {"simulator": true}});
-    if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
-        spec.extend(more.clone());
-    }
-    json!({
-        "apiVersion": "paymentsystem.dev/v1alpha1",
-        "kind": "PaymentSystem",
-        "metadata": {"name": "demo", "namespace": NAMESPACE},
-        "spec": spec,
-    })
-}
 
 /// What a run of the program came to.
 #[derive(Debug)]

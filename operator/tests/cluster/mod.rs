@@ -48,6 +48,20 @@ impl Drop for Process {
     }
 }
 
+/// A PaymentSystem with the simulator, and more sections.
+pub fn demo(more: &Value) -> Value {
+    let mut spec = json!({"channels": {"simulator": true}});
+    if let (Value::Object(spec), Value::Object(more)) = (&mut spec, more) {
+        spec.extend(more.clone());
+    }
+    json!({
+        "apiVersion": "paymentsystem.dev/v1alpha1",
+        "kind": "PaymentSystem",
+        "metadata": {"name": "demo", "namespace": NAMESPACE},
+        "spec": spec,
+    })
+}
+
 pub struct Cluster {
     pub client: Client,
     port: u16,
