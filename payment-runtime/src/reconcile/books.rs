@@ -138,7 +138,7 @@ pub struct Held {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Begun {
     Held(Box<Held>),
-    /// Another process compares this day now.
+    /// Another process compares this day now, or has replaced the bill.
     Busy,
 }
 

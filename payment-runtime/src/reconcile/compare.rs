@@ -33,7 +33,8 @@ pub struct Comparison {
 const SHOWN_MAX: usize = 1_000;
 
 impl Reconciler {
-    /// Compares the bill. `None`: another process is at it.
+    /// Compares the bill. `None`: another process is at it, or has accepted another bill of the day:
+    /// then nothing that was found so far heals, and the next run compares that one.
     pub async fn compare(&self, bill: &AcceptedBill) -> Result<Option<Comparison>, RunError> {
         let now = self.now();
         let owner = self.payments.host.new_id();

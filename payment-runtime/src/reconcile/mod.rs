@@ -125,7 +125,7 @@ pub enum RunError {
 pub enum DayResult {
     /// The channel has not made it yet.
     NotReady,
-    /// Another process compares it now.
+    /// Another process compares it now, or has replaced it.
     Busy,
     Compared {
         bill: Box<AcceptedBill>,

@@ -85,17 +85,35 @@ async fn import(pair: &mut Pair) -> Compared {
         }
         // It breaks off.
         2 => {}
-        _ => {
-            let sums = Sums::from([((Kind::Payment, "CNY".to_owned()), (lines.len() as u64, 7))]);
-            let model = pair.model.accept_bill(ours, &sums, 60, now).unwrap();
-            let real = pair.real.accept_bill(theirs, &sums, 60, now);
-            let real = real.await.unwrap();
-            return compared(&lines, &plain_bill(model), &plain_bill(real));
+        3 => {
+            accepted_beside(pair, channel, day, &digest).await;
+            return accept(pair, (ours, theirs), &lines).await;
         }
+        _ => return accept(pair, (ours, theirs), &lines).await,
     }
     let model = pair.model.accepted_bill(channel, day).map(plain_bill);
     let real = pair.real.accepted_bill(channel, day).await.unwrap();
     compared(&lines, &model, &real.map(plain_bill))
+}
+
+async fn accept(pair: &mut Pair, (ours, theirs): (u64, u64), lines: &[BillLine]) -> Compared {
+    let (now, rows) = (pair.now(), lines.len() as u64);
+    let sums = Sums::from([((Kind::Payment, "CNY".to_owned()), (rows, 7))]);
+    let model = pair.model.accept_bill(ours, &sums, 60, now).unwrap();
+    let real = pair.real.accept_bill(theirs, &sums, 60, now);
+    let real = real.await.unwrap();
+    assert_eq!(model.id == ours, real.id == theirs);
+    compared(lines, &plain_bill(model), &plain_bill(real))
+}
+
+/// A file is imported and accepted by another process while this one is at something else.
+async fn accepted_beside(pair: &mut Pair, channel: ChannelKind, day: Date, digest: &str) {
+    let now = pair.now();
+    let model = pair.model.begin_import(channel, day, digest, false, now);
+    let real = pair.real.begin_import(channel, day, digest, false, now);
+    if let (Importing::New(ours), Importing::New(theirs)) = (model, real.await.unwrap()) {
+        accept(pair, (ours, theirs), &[]).await;
+    }
 }
 
 fn lines(pair: &mut Pair, day: Date) -> Vec<BillLine> {
@@ -143,6 +161,10 @@ async fn run(pair: &mut Pair) -> Compared {
     };
     assert_eq!(plain_held(&mine), plain_held(&other));
     let (mut mine, mut other) = (*mine, *other);
+    if pair.chance.percent(15) {
+        let digest = format!("{:064x}", pair.chance.below(4));
+        accepted_beside(pair, ours.channel, ours.day, &digest).await;
+    }
     let found: Vec<NewDifference> = (0..pair.chance.below(4))
         .map(|_| difference(pair))
         .collect();

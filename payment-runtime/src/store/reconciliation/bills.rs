@@ -6,11 +6,13 @@ use payment_core::reconciliation::{AtChannel, Kind};
 use payment_core::{ChannelKind, Currency, Money};
 use serde_json::Value;
 use sqlx::mysql::MySqlRow;
-use sqlx::{AssertSqlSafe, Row as _};
+use sqlx::{AssertSqlSafe, MySqlConnection, Row as _};
 
 use super::{kind_number, places};
 use crate::reconcile::books::{AcceptedBill, BillLine, BillRefused, Importing, Sums};
-use crate::store::{Store, StoreError, from_civil, to_civil, to_datetime, to_day};
+use crate::store::{
+    Failure, Store, StoreError, from_civil, retried, to_civil, to_datetime, to_day,
+};
 
 /// Rows of one INSERT: 13 values and some 190 bytes each.
 const INSERTED_TOGETHER: usize = super::SENT_AT_ONCE / 190;
@@ -137,7 +139,27 @@ impl Store {
         fee_1e5: i64,
         now: Timestamp,
     ) -> Result<AcceptedBill, StoreError> {
-        let mut tx = self.begin().await?;
+        Ok(retried(|| self.try_accept(bill_id, sums, fee_1e5, now)).await?)
+    }
+
+    async fn try_accept(
+        &self,
+        bill_id: u64,
+        sums: &Sums,
+        fee_1e5: i64,
+        now: Timestamp,
+    ) -> Result<AcceptedBill, Failure> {
+        let row = sqlx::query("SELECT * FROM bills WHERE id = ?")
+            .bind(bill_id)
+            .fetch_one(&self.pool)
+            .await?;
+        let mine = read_bill(&row)?;
+        let mut tx = self.lock_day(mine.channel, mine.day).await?;
+        if let Some(equal) = equal_and_accepted(&mut tx, &mine).await? {
+            supersede(&mut tx, bill_id, now).await?;
+            tx.commit().await?;
+            return Ok(equal);
+        }
         sqlx::query(
             "UPDATE bills AS old JOIN bills AS new ON new.id = ? AND new.state = 'importing' \
              AND old.payment_channel = new.payment_channel AND old.bill_day = new.bill_day \
@@ -162,7 +184,7 @@ impl Store {
             .fetch_one(&mut *tx)
             .await?;
         tx.commit().await?;
-        read_bill(&row)
+        Ok(read_bill(&row)?)
     }
 
     pub(super) async fn refuse(
@@ -254,6 +276,52 @@ impl Store {
         };
         rows.iter().map(read_line).collect()
     }
+}
+
+/// The accepted bill that was imported from the same file beside this one, which is no trial.
+/// That one stays: a run may compare it already.
+async fn equal_and_accepted(
+    connection: &mut MySqlConnection,
+    mine: &AcceptedBill,
+) -> Result<Option<AcceptedBill>, Failure> {
+    let row = sqlx::query(
+        "SELECT * FROM bills WHERE payment_channel = ? AND bill_day = ? AND digest = ? \
+         AND state = 'accepted' AND id <> ? \
+         AND NOT EXISTS (SELECT 1 FROM bills AS mine WHERE mine.id = ? AND mine.state = 'trial')",
+    )
+    .bind(mine.channel.as_str())
+    .bind(to_day(mine.day))
+    .bind(&mine.digest)
+    .bind(mine.id)
+    .bind(mine.id)
+    .fetch_optional(connection)
+    .await?;
+    Ok(row.as_ref().map(read_bill).transpose()?)
+}
+
+async fn supersede(
+    connection: &mut MySqlConnection,
+    bill_id: u64,
+    now: Timestamp,
+) -> Result<(), Failure> {
+    sqlx::query("UPDATE bills SET state = 'superseded', changed_at = ? WHERE id = ?")
+        .bind(to_datetime(now))
+        .bind(bill_id)
+        .execute(connection)
+        .await?;
+    Ok(())
+}
+
+/// Whether this is still the day's bill. Rows of one that was replaced may be gone.
+pub(super) async fn counts(
+    connection: &mut MySqlConnection,
+    bill_id: u64,
+) -> Result<bool, Failure> {
+    let row = sqlx::query("SELECT id FROM bills WHERE id = ? AND state = 'accepted' FOR SHARE")
+        .bind(bill_id)
+        .fetch_optional(connection)
+        .await?;
+    Ok(row.is_some())
 }
 
 const STATUSES: [AtChannel; 3] = [AtChannel::Done, AtChannel::Processing, AtChannel::Failed];

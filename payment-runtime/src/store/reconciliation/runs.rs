@@ -1,10 +1,13 @@
 //! Runs: who compares a day, how far it has come, and what it found.
 
 use jiff::Timestamp;
+use jiff::civil::Date;
+use payment_core::ChannelKind;
 use payment_core::reconciliation::{DifferenceClass, Kind, Line, Totals};
 use serde::{Deserialize, Serialize};
-use sqlx::{MySqlConnection, Row as _};
+use sqlx::{MySql, MySqlConnection, Row as _, Transaction};
 
+use super::bills::counts;
 use super::differences::upsert_difference;
 use crate::reconcile::books::{AcceptedBill, Begun, Held, NewDifference, Progress};
 use crate::store::{Failure, Store, StoreError, retried, to_datetime, to_day};
@@ -28,14 +31,7 @@ impl Store {
         lease_until: Timestamp,
     ) -> Result<Begun, Failure> {
         let (channel, day) = (bill.channel.as_str(), to_day(bill.day));
-        sqlx::query(
-            "INSERT IGNORE INTO reconciliation_days (payment_channel, bill_day) VALUES (?, ?)",
-        )
-        .bind(channel)
-        .bind(&day)
-        .execute(&self.pool)
-        .await?;
-        let mut tx = self.begin().await?;
+        let mut tx = self.lock_day(bill.channel, bill.day).await?;
         let row = sqlx::query(
             "SELECT run_id, lease_until > ? AS held FROM reconciliation_days \
              WHERE payment_channel = ? AND bill_day = ? FOR UPDATE",
@@ -45,7 +41,8 @@ impl Store {
         .bind(&day)
         .fetch_one(&mut *tx)
         .await?;
-        if row.try_get::<Option<bool>, _>("held")?.unwrap_or(false) {
+        let held = row.try_get::<Option<bool>, _>("held")?.unwrap_or(false);
+        if held || !counts(&mut tx, bill.id).await? {
             tx.rollback().await?;
             return Ok(Begun::Busy);
         }
@@ -100,7 +97,7 @@ impl Store {
     ) -> Result<bool, Failure> {
         let mut tx = self.begin().await?;
         if !still_held(&mut tx, bill, held, Some(lease_until)).await? {
-            tx.rollback().await?;
+            tx.commit().await?;
             return Ok(false);
         }
         for difference in found {
@@ -128,12 +125,40 @@ impl Store {
     ) -> Result<bool, Failure> {
         let mut tx = self.begin().await?;
         if !still_held(&mut tx, bill, held, None).await? {
-            tx.rollback().await?;
+            tx.commit().await?;
             return Ok(false);
         }
         write_progress(&mut tx, held, Some(now)).await?;
         tx.commit().await?;
         Ok(true)
+    }
+}
+
+impl Store {
+    /// A transaction in which nobody else changes who compares this day, and which bill counts.
+    pub(super) async fn lock_day(
+        &self,
+        channel: ChannelKind,
+        day: Date,
+    ) -> Result<Transaction<'static, MySql>, Failure> {
+        // By itself: inserts that wait for each other inside transactions would be a deadlock.
+        sqlx::query(
+            "INSERT IGNORE INTO reconciliation_days (payment_channel, bill_day) VALUES (?, ?)",
+        )
+        .bind(channel.as_str())
+        .bind(to_day(day))
+        .execute(&self.pool)
+        .await?;
+        let mut tx = self.begin().await?;
+        sqlx::query(
+            "SELECT run_id FROM reconciliation_days WHERE payment_channel = ? AND bill_day = ? \
+             FOR UPDATE",
+        )
+        .bind(channel.as_str())
+        .bind(to_day(day))
+        .fetch_one(&mut *tx)
+        .await?;
+        Ok(tx)
     }
 }
 
@@ -191,8 +216,8 @@ async fn insert_run(
     Ok(done.last_insert_id())
 }
 
-/// Whether the day is still this process's; with `until`, for so long again. Without, it is given
-/// back.
+/// Whether the day is still this process's, and the bill the day's; with `until`, for so long
+/// again. Without, and when the bill was replaced, the day is given back.
 async fn still_held(
     connection: &mut MySqlConnection,
     bill: &AcceptedBill,
@@ -212,6 +237,8 @@ async fn still_held(
     if owner.as_deref() != Some(held.owner.as_str()) {
         return Ok(false);
     }
+    let counts = counts(connection, bill.id).await?;
+    let until = until.filter(|_| counts);
     sqlx::query(
         "UPDATE reconciliation_days SET lease_until = ?, owner = IF(? IS NULL, NULL, owner) \
          WHERE payment_channel = ? AND bill_day = ?",
@@ -222,7 +249,7 @@ async fn still_held(
     .bind(to_day(bill.day))
     .execute(connection)
     .await?;
-    Ok(true)
+    Ok(counts)
 }
 
 async fn write_progress(

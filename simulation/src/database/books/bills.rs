@@ -103,6 +103,14 @@ impl Database {
         let (state, bill) = found
             .map(|kept| (kept.state, kept.bill.clone()))
             .ok_or_else(|| vanished("a bill"))?;
+        let equal = self.accepted_bill(bill.channel, bill.day);
+        let equal = equal.filter(|equal| equal.digest == bill.digest && equal.id != bill_id);
+        if let Some(equal) = equal
+            && state != BillState::Trial
+        {
+            self.supersede(bill_id, now);
+            return Ok(equal);
+        }
         if state == BillState::Importing {
             for old in self.books.bills.values_mut() {
                 let same = (old.bill.channel, old.bill.day) == (bill.channel, bill.day);
@@ -121,6 +129,19 @@ impl Database {
         kept.bill.fee_1e5 = fee_1e5;
         kept.changed_at = now;
         Ok(kept.bill.clone())
+    }
+
+    fn supersede(&mut self, bill_id: u64, now: Timestamp) {
+        if let Some(kept) = self.books.bills.get_mut(&bill_id) {
+            kept.state = BillState::Superseded;
+            kept.changed_at = now;
+        }
+    }
+
+    /// Whether this is still the day's bill.
+    pub(super) fn counts(&self, bill_id: u64) -> bool {
+        let kept = self.books.bills.get(&bill_id);
+        kept.is_some_and(|kept| kept.state == BillState::Accepted)
     }
 
     pub fn refuse_bill(&mut self, bill_id: u64, now: Timestamp) {

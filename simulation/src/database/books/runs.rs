@@ -26,8 +26,9 @@ impl Database {
         lease_until: Timestamp,
     ) -> Begun {
         let key = (bill.channel, bill.day);
+        let counts = self.counts(bill.id);
         let day = self.books.days.entry(key).or_default();
-        if day.lease_until.is_some_and(|until| until > now) {
+        if !counts || day.lease_until.is_some_and(|until| until > now) {
             return Begun::Busy;
         }
         let left = day.run_id.and_then(|id| {
@@ -66,20 +67,21 @@ impl Database {
         id
     }
 
-    /// Whether the day is still this process's; with `until`, for so long again. Without, it is
-    /// given back.
+    /// Whether the day is still this process's, and the bill the day's; with `until`, for so long
+    /// again. Without, and when the bill was replaced, the day is given back.
     fn still_held(&mut self, bill: &AcceptedBill, held: &Held, until: Option<Timestamp>) -> bool {
+        let counts = self.counts(bill.id);
         let Some(day) = self.books.days.get_mut(&(bill.channel, bill.day)) else {
             return false;
         };
         if day.owner.as_ref() != Some(&held.owner) {
             return false;
         }
-        day.lease_until = until;
-        if until.is_none() {
+        day.lease_until = until.filter(|_| counts);
+        if day.lease_until.is_none() {
             day.owner = None;
         }
-        true
+        counts
     }
 
     pub fn checkpoint(
