@@ -118,6 +118,7 @@ install-plugin: ## kubectl paysys, into ~/.cargo/bin (docs/kubectl-paysys.md)
 generate: ## Write the files that are generated from the code
 	@$(CARGO) run --quiet -p crds --bin crdgen
 	@WRITE_DOCS=1 $(CARGO) test --quiet -p payment-core --test diagram
+	@WRITE_DOCS=1 $(CARGO) test --quiet -p payment-operator --test manifests network::
 	@$(CARGO) run --quiet -p payment-runtime -- openapi > docs/openapi.json
 	@$(CARGO) run --quiet -p payment-runtime -- errors > docs/errors.md
 

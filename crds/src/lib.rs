@@ -9,6 +9,7 @@
 
 pub mod channels;
 pub mod credentials;
+pub mod network;
 pub mod operations;
 pub mod orders;
 pub mod reconciliation;
@@ -19,6 +20,7 @@ pub mod services;
 pub mod status;
 pub mod stores;
 pub mod system;
+pub mod tls;
 
 pub use schema::{crd, crd_yaml};
 pub use status::PaymentSystemStatus;

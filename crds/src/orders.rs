@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{resources::Resources, rules};
+use crate::{resources::Resources, rules, schema};
 
 /// How charged payments are confirmed: payment, order and stock change together, in one global
 /// transaction of the coordinator. The order service comes with the system, or is one of your own.
@@ -20,14 +20,10 @@ pub struct Orders {
     /// buyers of one product do not wait for each other.
     #[schemars(range(min = 1, max = 64))]
     pub stock_buckets: i32,
-    /// Namespaces whose pods may reach the order service, beside this one. It trusts whoever
-    /// reaches it, so a NetworkPolicy keeps all others away.
+    /// Namespaces whose pods may reach the order service, beside the system's own pods; this one
+    /// only if it is named. It trusts whoever reaches it, so a NetworkPolicy keeps all others away.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 32),
-        inner(length(min = 1, max = 63)),
-        extend("x-kubernetes-validations" = rules::NAMESPACES)
-    )]
+    #[schemars(schema_with = "schema::namespaces")]
     pub client_namespaces: Vec<String>,
     /// How long the order service may take for one answer, in milliseconds.
     #[schemars(range(min = 100, max = 60_000))]

@@ -68,4 +68,12 @@ pub(crate) const SPEC: &[Rule] = &[
         "!has(self.transactionCoordinator.external) || !has(oldSelf.transactionCoordinator.external) || self.transactionCoordinator.external.host == oldSelf.transactionCoordinator.external.host || self.paused",
         "transactionCoordinator.external.host is changed together with paused: true, because open global transactions are known to the present one alone; once none is open, set paused to false",
     ),
+    rule(
+        "!has(self.callback.certificateRef) || !self.channels.simulator",
+        "callback.certificateRef: the simulator calls plain HTTP; remove it, or set channels.simulator to false",
+    ),
+    rule(
+        "!has(self.callback.certificateRef) || !has(self.expose) || !has(self.expose.ingress)",
+        "callback.certificateRef: an Ingress has no portable way to speak HTTPS to a Service; remove it, or expose by gateway",
+    ),
 ];

@@ -4,6 +4,7 @@ use k8s_openapi::apiextensions_apiserver::pkg::apis::apiextensions::v1::{
     CustomResourceDefinition, JSONSchemaProps, JSONSchemaPropsOrArray,
 };
 use kube::CustomResourceExt;
+use schemars::{Schema, SchemaGenerator, json_schema};
 use serde_json::json;
 
 use crate::{PaymentSystem, rules};
@@ -81,4 +82,14 @@ fn inherit(schema: &mut JSONSchemaProps) {
         }
         inherit(child);
     }
+}
+
+/// A list of namespaces, none of them twice.
+pub(crate) fn namespaces(_: &mut SchemaGenerator) -> Schema {
+    json_schema!({
+        "type": "array",
+        "maxItems": 32,
+        "items": {"type": "string", "minLength": 1, "maxLength": 63},
+        "x-kubernetes-validations": rules::NAMESPACES,
+    })
 }

@@ -6,6 +6,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     resources::{Autoscaling, Resources},
     rules,
+    tls::CertificateRef,
 };
 
 /// The payment service and its workers.
@@ -41,6 +42,10 @@ pub struct Payment {
     /// Whether what concurrent requests record is committed together: several times the payments
     /// for the same processor time. A request that comes alone is committed alone, at once.
     pub batching: bool,
+    /// Certificate of the service. With it the service speaks HTTPS and nothing else, on the same
+    /// ports; a renewed certificate is taken up without a restart. Left out: plain HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_ref: Option<CertificateRef>,
 }
 
 /// What is done with money that comes after a payment was closed or failed.
@@ -65,6 +70,7 @@ impl Default for Payment {
             expires_in_seconds: 7200,
             paid_after_close: PaidAfterClose::default(),
             batching: true,
+            certificate_ref: None,
         }
     }
 }
@@ -101,6 +107,10 @@ pub struct Callback {
     pub autoscaling: Autoscaling,
     /// Compute resources of one replica.
     pub resources: Resources,
+    /// Certificate of the service. With it the service speaks HTTPS and nothing else, on the same
+    /// ports; a renewed certificate is taken up without a restart. Left out: plain HTTP.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_ref: Option<CertificateRef>,
 }
 
 impl Default for Callback {
@@ -109,6 +119,7 @@ impl Default for Callback {
             replicas: 3,
             autoscaling: Autoscaling::default(),
             resources: Resources::requesting("100m", "96Mi"),
+            certificate_ref: None,
         }
     }
 }

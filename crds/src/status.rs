@@ -30,6 +30,9 @@ pub struct PaymentSystemStatus {
     /// Ready and wanted replicas of the callback service, such as `3/3`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub callback: Option<String>,
+    /// What the scale subresource shows: the payment service.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<Scale>,
     /// Which rotation of the credentials is done.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credentials: Option<CredentialsStatus>,
@@ -42,6 +45,16 @@ pub struct PaymentSystemStatus {
     /// Which operator rendered the objects, and from what.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub rendering: Option<Rendering>,
+}
+
+/// What the scale subresource shows: the payment service.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", default)]
+pub struct Scale {
+    /// Pods there are.
+    pub replicas: i64,
+    /// Labels by which they are found, as `a=b,c=d`.
+    pub selector: String,
 }
 
 /// What became of a rollout that harmed payments.

@@ -5,7 +5,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{
     resources::{CacheStorage, DatabaseStorage, QUANTITY, Resources, Retention},
-    rules,
+    rules, schema,
+    tls::{ServerTls, StoreTls},
 };
 
 /// A MySQL server with one replica on a persistent volume, or an existing server.
@@ -37,6 +38,11 @@ pub struct Mysql {
     pub resources: Resources,
     /// Whether volume and credentials outlive the PaymentSystem.
     pub retention: Retention,
+    /// Encrypts every connection to the server: plain ones are refused. A renewed certificate is
+    /// taken up within an hour, without a restart. Left out: connections are plain, or encrypted
+    /// and not verified.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<StoreTls>,
     /// An existing MySQL server to use instead. The other fields of this section then have no
     /// effect. It must have a database `payment`, a database `seata` with the tables of
     /// `docs/coordinator-tables.sql` if the transaction coordinator is managed, and a database
@@ -56,6 +62,7 @@ impl Default for Mysql {
             sync_binlog: 1,
             resources: Resources::requesting("100m", "512Mi"),
             retention: Retention::Retain,
+            tls: None,
             external: None,
         }
     }
@@ -78,6 +85,10 @@ pub struct ExternalMysql {
     /// order service is, `orders-password` (of the user `orders`).
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::OBJECT_NAME))]
     pub secret_name: String,
+    /// Reaches the server over TLS and verifies it. Left out: encrypted if the server offers it,
+    /// and not verified.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
 }
 
 /// A Redis server with one replica on a persistent volume, or an existing server.
@@ -101,6 +112,10 @@ pub struct Redis {
     pub resources: Resources,
     /// Whether volume and credentials outlive the PaymentSystem.
     pub retention: Retention,
+    /// Encrypts every connection to the server: plain ones are refused. A renewed certificate
+    /// restarts the server, which loses nothing. Left out: connections are plain.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub tls: Option<StoreTls>,
     /// An existing Redis server to use instead. The other fields of this section then have no
     /// effect.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -117,6 +132,7 @@ impl Default for Redis {
             appendfsync: Appendfsync::Everysec,
             resources: Resources::requesting("25m", "64Mi"),
             retention: Retention::Retain,
+            tls: None,
             external: None,
         }
     }
@@ -161,6 +177,9 @@ pub struct ExternalRedis {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1, max = 253), extend("x-kubernetes-validations" = rules::OBJECT_NAME))]
     pub secret_name: Option<String>,
+    /// Reaches the server over TLS and verifies it. Left out: plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
 }
 
 /// An Apache Seata server that keeps its state in MySQL, or an existing one.
@@ -179,14 +198,11 @@ pub struct TransactionCoordinator {
     pub transaction_group: String,
     /// Least severe messages that are logged. `INFO` logs every request and halves the speed.
     pub log_level: LogLevel,
-    /// Namespaces whose pods may take part in global transactions, beside this one. The protocol
-    /// asks nobody who they are, so a NetworkPolicy keeps all others away.
+    /// Namespaces whose pods may take part in global transactions, beside the system's own pods;
+    /// this one only if it is named. The protocol asks nobody who they are, so a NetworkPolicy
+    /// keeps all others away.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    #[schemars(
-        length(max = 32),
-        inner(length(min = 1, max = 63)),
-        extend("x-kubernetes-validations" = rules::NAMESPACES)
-    )]
+    #[schemars(schema_with = "schema::namespaces")]
     pub client_namespaces: Vec<String>,
     /// Further options of the Java virtual machine, one per entry. The heap is set by `heap`.
     #[serde(skip_serializing_if = "Vec::is_empty")]
@@ -261,6 +277,10 @@ pub struct ExternalCoordinator {
     #[serde(default = "coordinator_port")]
     #[schemars(range(min = 1, max = 65535))]
     pub port: u16,
+    /// Reaches the coordinator over TLS and verifies it. Its own protocol has none: this is for one
+    /// behind a proxy that does. Left out: plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<ServerTls>,
 }
 
 fn mysql_port() -> u16 {

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     channels::Channels,
     credentials::Credentials,
+    network::Network,
     operations::{Expose, Monitoring},
     orders::Orders,
     reconciliation::Reconciliation,
@@ -33,6 +34,11 @@ use crate::{
     category = "payments",
     namespaced,
     status = "PaymentSystemStatus",
+    scale(
+        spec_replicas_path = ".spec.payment.replicas",
+        status_replicas_path = ".status.scale.replicas",
+        label_selector_path = ".status.scale.selector"
+    ),
     derive = "PartialEq",
     doc = "A complete payment system: database, cache, transaction coordinator, payment, callback and reconciliation services, autoscaling, schedules and alerts, kept as one ordered unit.",
     printcolumn(
@@ -120,9 +126,15 @@ pub struct PaymentSystemSpec {
     pub credentials: Option<Credentials>,
     /// ServiceMonitors and alert rules for the Prometheus Operator.
     pub monitoring: Monitoring,
+    /// Who may talk to whom: closed but for what the system needs.
+    pub network: Network,
     /// How the channels reach the callback service from outside. Left out, nothing is exposed.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub expose: Option<Expose>,
+    /// `true` ends all pods of the system, services first and stores last, and keeps its data,
+    /// credentials, addresses and configuration; `false` starts it again. Meanwhile no payment is
+    /// taken, no callback received and no bill fetched.
+    pub stopped: bool,
     /// `true` stops all changes to the system's objects until it is `false` again. What runs
     /// keeps running.
     pub paused: bool,

@@ -3,6 +3,7 @@
 #   node.sh start BIN    makes it, unless a healthy one is up
 #   node.sh import       takes in the images in the cache that it does not have yet
 #   node.sh addons BIN   CoreDNS, metrics, volumes, resource definitions, images; waits until all is ready
+#   node.sh enforce      NetworkPolicies, by a program of the tests: no network plugin runs here
 . "$(dirname "${BASH_SOURCE[0]}")/lib.sh"
 
 kube() { "$BIN/kubectl" --kubeconfig="$NODE/kubeconfig" --request-timeout=20s "$@"; }
@@ -20,10 +21,11 @@ fill_in() {
 }
 
 # on_node LOG COMMAND...: a daemon on the node, a child of the machine's init, that outlives this script.
+# Its process id there is kept beside its log.
 on_node() {
   local log=$1
   shift
-  "$NODE/in" bash -c 'log=$1; shift; setsid "$@" > "/run/node/$log" 2>&1 < /dev/null &' - "$log" "$@" 9>&-
+  "$NODE/in" bash -c 'log=$1; shift; setsid "$@" > "/run/node/$log" 2>&1 < /dev/null & echo $! > "/run/node/$log.pid"' - "$log" "$@" 9>&-
 }
 
 start_containerd() {
@@ -125,11 +127,38 @@ addons() {
   touch "$mark"
 }
 
+build_enforcer() { cd "$PROJECT" && cargo build --quiet --locked -p e2e --bin policy-enforcer; }
+
+enforcer_runs() { "$NODE/in" grep -qsx policy-enforcer "/proc/$(cat "$NODE/policies.log.pid" 2> /dev/null)/comm"; }
+
+# Rules stay in the kernel while one enforcer follows another.
+start_enforcer() {   # PROGRAM
+  local tries=0
+  ! enforcer_runs || "$NODE/in" kill "$(cat "$NODE/policies.log.pid")"
+  install -D "$1" "$2/policy-enforcer"
+  rm -f "$NODE/policies.log"
+  on_node policies.log "/run/node/$(basename "$2")/policy-enforcer" --kubeconfig /run/node/kubeconfig
+  until "$NODE/in" grep -qs '^enforcing' /run/node/policies.log; do
+    ((++tries < 150)) || die "policies are not enforced: $(tail -n 5 "$NODE/policies.log")"
+    sleep 0.1
+  done
+}
+
+enforce() {
+  local program place
+  program=${CARGO_TARGET_DIR:-$PROJECT/target}/debug/policy-enforcer
+  step "build the policy enforcer" build_enforcer
+  place=$NODE/enforcer-$(hash_of "$program")
+  if [ -e "$place" ] && enforcer_runs; then return; fi
+  step "enforce NetworkPolicies" start_enforcer "$program" "$place"
+}
+
 BIN=${2:-}
 case ${1:-} in
   start) start ;;
   import) take_in_images ;;
   import-one) import_one "$2" "$3" ;;
   addons) addons ;;
-  *) die "usage: node.sh start BIN | import | addons BIN" ;;
+  enforce) enforce ;;
+  *) die "usage: node.sh start BIN | import | addons BIN | enforce" ;;
 esac

@@ -4,7 +4,7 @@
 
 # program:package
 WANTED="containerd:containerd runc:runc catatonit:catatonit buildah:buildah mmdebstrap:mmdebstrap
-  iptables:iptables conntrack:conntrack ethtool:ethtool socat:socat unshare:util-linux ip:iproute2 sysctl:procps
+  iptables:iptables nft:nftables conntrack:conntrack ethtool:ethtool socat:socat unshare:util-linux ip:iproute2 sysctl:procps
   redis-server:redis-server java:openjdk-17-jre-headless javac:openjdk-17-jdk-headless mvn:maven unzip:unzip zip:zip jq:jq curl:curl
   cmake:cmake make:make gcc:gcc node:nodejs npm:npm chromium:chromium chromedriver:chromium-driver python3:python3"
 

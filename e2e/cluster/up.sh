@@ -35,6 +35,7 @@ ENV
   if [ "${PRODUCT_IMAGES:-yes}" != no ]; then
     run images product
     run node import
+    run node enforce
   fi
 }
 

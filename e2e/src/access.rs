@@ -2,7 +2,8 @@
 //! simulator.
 //!
 //! The demo system's have fixed ports and stand in `manifests/access.yaml`; other systems get
-//! whatever ports the cluster has free.
+//! whatever ports the cluster has free. API and callbacks are open to everybody; to the others
+//! NetworkPolicies let in what is no pod: the host, whose address the cluster decides about.
 
 use std::time::Duration;
 
@@ -36,8 +37,46 @@ const PORTS: [(&str, &str, u16); 5] = [
     ("access-orders", "orders", contract::ports::HTTP),
 ];
 
+/// Those that the system itself opens to everybody.
+const OPEN: [&str; 2] = ["payment", "callback"];
+
+/// Lets everything but pods in where the system takes nobody from outside.
+pub async fn admit(system: &System) -> Result<()> {
+    let nodes = system.cluster.nodes().await?;
+    let ranges = nodes.iter().filter_map(|node| node.spec.as_ref());
+    let ranges = ranges.filter_map(|spec| spec.pod_cidr.clone());
+    let pods: Vec<String> = ranges.filter(|range| !range.contains(':')).collect();
+    for (suffix, workload, port) in PORTS {
+        if !OPEN.contains(&workload) {
+            let policy = policy(system, (suffix, workload, port), &pods);
+            system.cluster.apply(&policy).await?;
+        }
+    }
+    Ok(())
+}
+
+fn policy(system: &System, (suffix, workload, port): (&str, &str, u16), pods: &[String]) -> Value {
+    let mut block = json!({"cidr": "0.0.0.0/0"});
+    if !pods.is_empty() {
+        block["except"] = json!(pods);
+    }
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": format!("{}-{suffix}", system.name), "namespace": system.namespace},
+        "spec": {
+            "podSelector": {"matchLabels": {
+                "app.kubernetes.io/instance": system.name,
+                "app.kubernetes.io/component": workload,
+            }},
+            "ingress": [{"from": [{"ipBlock": block}], "ports": [{"port": port}]}],
+        },
+    })
+}
+
 /// Makes the Services of a system that has no manifest, selecting what its Deployments select.
 pub async fn create(system: &System) -> Result<Urls> {
+    admit(system).await?;
     for (suffix, workload, port) in PORTS {
         let name = format!("{}-{workload}", system.name);
         let deployment = system

@@ -2,86 +2,17 @@
 //! reason, and a rollout whose pods do not work is taken back.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{Order, PaymentApi, Scene, Seen, until};
+use e2e::{Load, Scene, Seen, until};
 use kube::ResourceExt as _;
 use serde_json::{Value, json};
-use tokio::task::JoinSet;
 
 const REASON: &str = "paymentsystem.dev/restart-reason";
 const ROLLED_WITHIN: Duration = Duration::from_mins(4);
 /// Three ends of a process, with the pauses that kubelet makes between them.
 const TAKEN_BACK_WITHIN: Duration = Duration::from_mins(4);
-const CLIENTS: usize = 2;
-const BETWEEN: Duration = Duration::from_millis(50);
-
-/// What came of the payments that were made meanwhile.
-#[derive(Default)]
-struct Made {
-    created: usize,
-    failed: Vec<String>,
-}
-
-/// Makes payments until it is told to stop.
-struct Load {
-    stop: Arc<AtomicBool>,
-    clients: JoinSet<Made>,
-}
-
-impl Load {
-    fn start(scene: &Scene) -> Result<Self> {
-        let stop = Arc::new(AtomicBool::new(false));
-        let mut clients = JoinSet::new();
-        for client in 0..CLIENTS {
-            let api = PaymentApi::new(&scene.environment.urls.api)?;
-            clients.spawn(make_payments(api, client, Arc::clone(&stop)));
-        }
-        Ok(Self { stop, clients })
-    }
-
-    /// Every payment was made.
-    async fn end(self) -> Result<()> {
-        self.stop.store(true, Ordering::Relaxed);
-        let all = self.clients.join_all().await;
-        let created: usize = all.iter().map(|made| made.created).sum();
-        let failed: Vec<&String> = all.iter().flat_map(|made| &made.failed).collect();
-        println!("{created} payments were made meanwhile");
-        ensure!(created > 0, "no payment was made: there was no load");
-        ensure!(
-            failed.is_empty(),
-            "{} payments failed: {:?}",
-            failed.len(),
-            &failed[..failed.len().min(5)]
-        );
-        Ok(())
-    }
-}
-
-async fn make_payments(api: PaymentApi, client: usize, stop: Arc<AtomicBool>) -> Made {
-    let mut made = Made::default();
-    while !stop.load(Ordering::Relaxed) {
-        let channel = if client.is_multiple_of(2) {
-            "wechat"
-        } else {
-            "alipay"
-        };
-        match api
-            .create(&Order::new("E2E-ROLLOUT", channel, "0.01"))
-            .await
-        {
-            Ok(answer) if answer.status < 300 => made.created += 1,
-            Ok(answer) => made.failed.push(format!("{answer:?}")),
-            Err(error) => made.failed.push(format!("{error:#}")),
-        }
-        // Not a wait for anything: the rate of the load.
-        tokio::time::sleep(BETWEEN).await;
-    }
-    made
-}
 
 #[tokio::test]
 async fn services_roll_without_a_failed_payment() -> Result<()> {

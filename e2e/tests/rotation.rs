@@ -13,7 +13,7 @@ use futures::future::join_all;
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CLIENTS: usize = 4;
 const SOON: Duration = Duration::from_secs(30);
@@ -191,7 +191,7 @@ async fn logs_in(scene: &Scene, which: &str, password: &str) -> Result<Option<St
     let pod = json!({
         "apiVersion": "v1",
         "kind": "Pod",
-        "metadata": {"name": name, "namespace": namespace},
+        "metadata": {"name": name, "namespace": namespace, "labels": {"e2e": "login"}},
         "spec": {
             "restartPolicy": "Never",
             "automountServiceAccountToken": false,
@@ -209,6 +209,8 @@ async fn logs_in(scene: &Scene, which: &str, password: &str) -> Result<Option<St
             }],
         },
     });
+    // Nobody but the system reaches its database.
+    scene.cluster.apply(&let_in(scene)).await?;
     scene.cluster.delete_pod_now(namespace, &name).await?;
     let pods = scene.cluster.api::<Pod>(namespace);
     until("the former pod to be gone", SOON, async || {
@@ -234,4 +236,20 @@ async fn logs_in(scene: &Scene, which: &str, password: &str) -> Result<Option<St
     let said = scene.cluster.logs(namespace, &name).await?;
     scene.cluster.delete_pod_now(namespace, &name).await?;
     Ok((phase != "Succeeded").then_some(said))
+}
+
+/// Opens the database to pods that log in.
+fn let_in(scene: &Scene) -> Value {
+    json!({
+        "apiVersion": "networking.k8s.io/v1",
+        "kind": "NetworkPolicy",
+        "metadata": {"name": "e2e-login", "namespace": scene.demo.namespace},
+        "spec": {
+            "podSelector": {"matchLabels": {
+                "app.kubernetes.io/instance": scene.demo.name,
+                "app.kubernetes.io/component": "mysql",
+            }},
+            "ingress": [{"from": [{"podSelector": {"matchLabels": {"e2e": "login"}}}]}],
+        },
+    })
 }

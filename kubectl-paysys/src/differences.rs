@@ -156,7 +156,9 @@ fn refused(what: String, status: u16, value: &Value) -> Failure {
         let message = value["message"].as_str().unwrap_or_default();
         let todo = match status {
             403 => "ask whoever runs the cluster for `get` on `services/proxy` in this namespace",
-            _ => "see that the service runs: `kubectl paysys status` shows ReconciliationAvailable",
+            _ => {
+                "see that the service runs: `kubectl paysys status` shows ReconciliationAvailable; and that a NetworkPolicy lets the API server in (docs/network.md)"
+            }
         };
         return Failure::new(what, todo).because(message);
     }

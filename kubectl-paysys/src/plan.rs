@@ -152,6 +152,7 @@ impl Plan {
             return Ok(Settings {
                 runtime_image: self.runtime_image.clone(),
                 simulator_image: self.simulator_image.clone(),
+                namespace: self.operator_namespace.clone(),
                 ..Settings::default()
             });
         }

@@ -84,7 +84,14 @@ struct Outcome {
 
 impl Reconcile {
     pub(crate) async fn run(self, cluster: Cluster, screen: Screen) -> Result<Verdict, Failure> {
-        let system = cluster.system(self.name.as_deref()).await?.name_any();
+        let object = cluster.system(self.name.as_deref()).await?;
+        let system = object.name_any();
+        if object.spec.stopped {
+            return Err(Failure::new(
+                format!("PaymentSystem {system} is stopped: a run would find no database"),
+                "set spec.stopped to false and wait until it is ready",
+            ));
+        }
         let name = names::reconciliation(&system);
         let schedule = cluster.api::<CronJob>().get_opt(&name).await;
         let schedule = schedule.map_err(request(format!("cannot read CronJob {name}")))?;

@@ -20,7 +20,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use crate::{
-    build::{Manifest, Presence, Stage, common, labels, names, runtime},
+    build::{Manifest, Stage, common, labels, names, runtime},
     gates::{Gates, Replicas},
     kinds::Kind,
     observe::Observed,
@@ -99,10 +99,11 @@ pub fn gone_back(
     Some((object, settings))
 }
 
-/// What never goes back by itself: stores that hold data, and a person's wish to pause or to
-/// rotate credentials.
+/// What never goes back by itself: stores that hold data, and a person's wish to pause, to
+/// stop or to rotate credentials.
 fn keep_stores(spec: &mut PaymentSystemSpec, written: PaymentSystemSpec) {
     spec.paused = written.paused;
+    spec.stopped = written.stopped;
     spec.credentials = written.credentials;
     if spec.mysql.external.is_none() && written.mysql.external.is_none() {
         spec.mysql = written.mysql;
@@ -122,10 +123,7 @@ fn keep_stores(spec: &mut PaymentSystemSpec, written: PaymentSystemSpec) {
 /// The record of what was accepted, as it is: it is not removed.
 pub fn kept(system: &ValidSystem, observed: &Observed) -> Option<Manifest> {
     observed.get(Kind::ConfigMap, &names::accepted(&system.name))?;
-    Some(Manifest {
-        presence: Presence::LeftAlone,
-        ..record(system, json!({}))
-    })
+    Some(record(system, json!({})).left_alone())
 }
 
 /// The record of the present specification, if everything is ready under it.
@@ -136,7 +134,7 @@ pub fn manifest(
     plan: &Plan,
 ) -> Option<Manifest> {
     let rolled = plan.settled() && plan.kept.is_empty() && rolling(system, observed).is_empty();
-    if !(rolled && gates.ready()) {
+    if system.spec.stopped || !(rolled && gates.ready()) {
         return None;
     }
     let accepted = Accepted {

@@ -17,7 +17,7 @@ use tracing::{debug, info};
 
 use crate::{
     FIELD_MANAGER,
-    build::{Manifest, Presence, common, labels},
+    build::{Manifest, Presence, common, labels, stop},
     cache::{Cache, Live},
     gates::Gates,
     kinds::Kind,
@@ -27,8 +27,9 @@ use crate::{
     validate::ValidSystem,
 };
 
-/// Manager of the number of replicas a Deployment starts with. It is another one than ours, so
-/// that our next apply, which leaves the number to the autoscaler, does not reset it.
+/// Manager of the number of replicas of an autoscaled Deployment, from our second apply on until
+/// the autoscaler changes it. It is another one than ours, so that our applies, which leave the
+/// number to the autoscaler, do not reset it.
 const FIRST_REPLICAS_MANAGER: &str = "payment-operator-first-replicas";
 
 /// A write that failed.
@@ -156,20 +157,16 @@ impl Writer<'_> {
         let (kind, name) = (manifest.kind.name(), manifest.name.as_str());
         let Some(live) = live else {
             info!(kind, name, "creating");
-            let made = self
-                .patch(manifest.kind, name, FIELD_MANAGER, &desired)
-                .await?;
-            return match made {
-                Some(made) => self.keep_replicas(manifest, &made).await,
-                None => Ok(true),
-            };
+            let first = with_first_replicas(manifest, desired);
+            let made = self.patch(manifest.kind, name, FIELD_MANAGER, &first).await;
+            return made.map(|_| true);
+        };
+        let Due::Correct(path) = due else {
+            return Ok(true);
         };
         if !self.keep_replicas(manifest, live).await? {
             return Ok(false);
         }
-        let Due::Correct(path) = due else {
-            return Ok(true);
-        };
         info!(kind, name, path, "correcting");
         self.correct(manifest, desired, live).await
     }
@@ -196,48 +193,29 @@ impl Writer<'_> {
         }
     }
 
-    /// Sees to it that an autoscaled Deployment has its fewest replicas, which the request after
-    /// its creation may not have given it, and that it keeps the number it has when our next apply
-    /// no longer names one. Returns false if it has changed meanwhile.
+    /// Sees to it that an autoscaled Deployment whose number of replicas is still ours keeps it
+    /// when our next apply no longer names one, and has its fewest at least. Returns false if it no
+    /// longer is at the version that was looked at.
     async fn keep_replicas(&self, manifest: &Manifest, live: &Live) -> Result<bool, ApplyError> {
-        let Some(fewest) = manifest.first_replicas else {
+        let Some(fewest) = manifest.first_replicas.filter(|_| live.owns_replicas) else {
             return Ok(true);
         };
         let now = live.replicas();
-        // None at all is how a person switches an autoscaler off.
-        let enough = now == 0 || now >= fewest;
-        if enough && !live.owns_replicas {
-            return Ok(true);
-        }
-        let kept = if enough { now } else { fewest };
-        // Of one that was just made only its status changes, and often.
-        let version = (!live.unchanged()).then_some(live.resource_version);
-        self.hand_over(manifest, kept, version).await
-    }
-
-    /// Gives a Deployment its number of replicas for the autoscaler to go on from. Returns false
-    /// if it no longer is at the version that was looked at.
-    async fn hand_over(
-        &self,
-        manifest: &Manifest,
-        replicas: i32,
-        version: Option<u64>,
-    ) -> Result<bool, ApplyError> {
+        // None at all is how a person switches an autoscaler off, and how a system is stopped.
+        let switched_off = now == 0 && !stop::is_stopped(&live.value());
+        let kept = if switched_off { now } else { now.max(fewest) };
         let (kind, name) = (manifest.kind, manifest.name.as_str());
-        let mut number = json!({
+        let number = json!({
             "apiVersion": manifest.value["apiVersion"],
             "kind": manifest.value["kind"],
-            "metadata": {"name": name},
-            "spec": {"replicas": replicas},
+            "metadata": {"name": name, "resourceVersion": live.resource_version.to_string()},
+            "spec": {"replicas": kept},
         });
-        if let Some(version) = version {
-            number["metadata"]["resourceVersion"] = json!(version.to_string());
-        }
         match self
             .patch(kind, name, FIRST_REPLICAS_MANAGER, &number)
             .await
         {
-            Err(error) if version.is_some() && error.is_conflict() => {
+            Err(error) if error.is_conflict() => {
                 debug!(name, "has changed meanwhile");
                 Ok(false)
             }
@@ -423,6 +401,15 @@ pub fn with_hash(manifest: &Manifest) -> Value {
     let hash = common::digest(&value);
     value["metadata"]["annotations"][labels::DESIRED_HASH] = json!(hash);
     value
+}
+
+/// What creates an object: the replicas it starts with stand in it, although every later apply
+/// leaves the number to the autoscaler.
+fn with_first_replicas(manifest: &Manifest, mut desired: Value) -> Value {
+    if let Some(fewest) = manifest.first_replicas {
+        desired["spec"]["replicas"] = json!(fewest);
+    }
+    desired
 }
 
 fn owned_by(live: &Live, uid: &str) -> bool {

@@ -64,11 +64,6 @@ impl Live {
         serde_json::from_slice(&body).unwrap_or_default()
     }
 
-    /// Nobody has changed its specification since it was made.
-    pub fn unchanged(&self) -> bool {
-        self.value()["metadata"]["generation"] == 1
-    }
-
     /// How many replicas a workload is to have.
     pub fn replicas(&self) -> i32 {
         let replicas = self.value()["spec"]["replicas"].as_i64();

@@ -2,11 +2,10 @@
 
 use crds::{PaymentSystem, PaymentSystemStatus};
 use k8s_openapi::api::core::v1::ObjectReference;
-use k8s_openapi::apimachinery::pkg::apis::meta::v1::Condition;
 use kube::runtime::events::{Event, EventType};
 
 use crate::{
-    report::{READY, STALLED},
+    report::{READY, STALLED, STOPPED, find, holds},
     rollout::Restart,
     rotation,
 };
@@ -14,8 +13,12 @@ use crate::{
 /// The events a change of status is worth.
 pub fn on_change(object: &PaymentSystem, status: &PaymentSystemStatus) -> Vec<Event> {
     let before = object.status.clone().unwrap_or_default();
-    let both = [of_readiness(&before, status), of_rotation(&before, status)];
-    both.into_iter().flatten().collect()
+    let all = [
+        of_readiness(&before, status),
+        of_stop(&before, status),
+        of_rotation(&before, status),
+    ];
+    all.into_iter().flatten().collect()
 }
 
 /// The system became ready, stopped being ready, or cannot go on.
@@ -26,6 +29,7 @@ fn of_readiness(before: &PaymentSystemStatus, status: &PaymentSystemStatus) -> O
     let stalled = find(status, STALLED);
     let type_ = match (was_ready, is_ready, stalled) {
         (false, true, _) => EventType::Normal,
+        (true, false, _) if find(status, STOPPED).is_some() => EventType::Normal,
         (true, false, _) => EventType::Warning,
         (false, false, Some(stalled))
             if find(before, STALLED).is_none_or(|old| old.reason != stalled.reason) =>
@@ -35,6 +39,13 @@ fn of_readiness(before: &PaymentSystemStatus, status: &PaymentSystemStatus) -> O
         _ => return None,
     };
     Some(event(type_, &new.reason, &new.message))
+}
+
+/// The last pod of a system that was to be stopped is gone.
+fn of_stop(before: &PaymentSystemStatus, status: &PaymentSystemStatus) -> Option<Event> {
+    let new = find(status, STOPPED)?;
+    (holds(status, STOPPED) && !holds(before, STOPPED))
+        .then(|| event(EventType::Normal, &new.reason, &new.message))
 }
 
 /// A rotation of the credentials began, goes on, fails, or is done.
@@ -81,11 +92,4 @@ pub fn restart(restart: &Restart, namespace: Option<String>) -> Event {
             ..ObjectReference::default()
         }),
     }
-}
-
-fn find<'a>(status: &'a PaymentSystemStatus, kind: &str) -> Option<&'a Condition> {
-    status
-        .conditions
-        .iter()
-        .find(|condition| condition.type_ == kind)
 }

@@ -14,7 +14,7 @@ use crate::{
     build::{
         Manifest, Stage,
         labels::{self, component},
-        mysql, names, runtime,
+        mysql, names, runtime, stop,
     },
     kinds::Kind,
     observe::Observed,
@@ -37,6 +37,8 @@ pub mod condition {
     pub const ORDERS: &str = "OrdersAvailable";
     pub const RECONCILIATION: &str = "ReconciliationAvailable";
     pub const RECONCILIATION_SECRETS: &str = "ReconciliationConfigured";
+    pub const PAYMENT_CERTIFICATE: &str = "PaymentCertificatePresent";
+    pub const CALLBACK_CERTIFICATE: &str = "CallbackCertificatePresent";
     pub const SCHEDULE: &str = "ReconciliationScheduled";
     /// There, and false, only after a rollout was taken back.
     pub const ROLLOUT: &str = "RolloutAccepted";
@@ -122,11 +124,12 @@ pub fn gates(system: &ValidSystem, observed: &Observed) -> Gates {
         ));
     }
     parts.push(match &spec.transaction_coordinator.external {
-        Some(external) => Part::ready(
-            condition::COORDINATOR,
-            "External",
-            format!("using {}:{}", external.host, external.port),
-        ),
+        Some(external) => {
+            let message = format!("using {}:{}", external.host, external.port);
+            let authority = system.coordinator_authority();
+            secrets::authority(observed, condition::COORDINATOR, authority)
+                .unwrap_or_else(|| Part::ready(condition::COORDINATOR, "External", message))
+        }
         None => workload(
             condition::COORDINATOR,
             Kind::StatefulSet,
@@ -136,6 +139,7 @@ pub fn gates(system: &ValidSystem, observed: &Observed) -> Gates {
     });
     parts.push(migration(system, observed));
     parts.extend(secrets::reconciliation(system, observed));
+    parts.extend(secrets::certificates(system, observed));
     for (condition, deployment, component) in [
         (condition::PAYMENT, names::payment(name), component::PAYMENT),
         (
@@ -198,13 +202,20 @@ impl Gates {
             Kind::StatefulSet | Kind::Deployment | Kind::Job | Kind::CronJob
         );
         let channels = matches!(manifest.stage, Stage::Services | Stage::Operations);
-        let reconciles = manifest.value["metadata"]["labels"][labels::COMPONENT]
-            == labels::component::RECONCILIATION;
+        let component = manifest.value["metadata"]["labels"][labels::COMPONENT].as_str();
+        let own = match component {
+            Some(component::RECONCILIATION) => Some(condition::RECONCILIATION_SECRETS),
+            Some(component::PAYMENT) => Some(condition::PAYMENT_CERTIFICATE),
+            Some(component::CALLBACK) => Some(condition::CALLBACK_CERTIFICATE),
+            // Who takes part in global transactions verifies the coordinator.
+            Some(component::WORKER | component::ORDERS) => Some(condition::COORDINATOR),
+            _ => None,
+        };
         !runs_pods
             || !(self.lacks_secret(condition::DATABASE)
                 || self.lacks_secret(condition::CACHE)
                 || channels && self.lacks_secret(condition::CHANNELS)
-                || reconciles && self.lacks_secret(condition::RECONCILIATION_SECRETS))
+                || own.is_some_and(|condition| self.lacks_secret(condition)))
     }
 
     fn lacks_secret(&self, condition: &str) -> bool {
@@ -251,6 +262,7 @@ fn database(system: &ValidSystem, observed: &Observed) -> Part {
         keys.extend(system.orders().map(|_| "orders-password"));
         let message = format!("using {}:{}", external.host, external.port);
         return secrets::fault(observed, condition::DATABASE, &secret, &keys)
+            .or_else(|| secrets::authority(observed, condition::DATABASE, system.mysql_authority()))
             .unwrap_or_else(|| Part::ready(condition::DATABASE, "External", message));
     }
     let fault = mysql::passwords(system)
@@ -259,6 +271,8 @@ fn database(system: &ValidSystem, observed: &Observed) -> Part {
             secrets::fault(observed, condition::DATABASE, &secret, keys)
                 .or_else(|| secrets::unquotable(observed, &secret, keys))
         });
+    let tls = system.spec.mysql.tls.as_ref();
+    let fault = fault.or_else(|| secrets::certificate(observed, condition::DATABASE, tls));
     fault.unwrap_or_else(|| {
         Workload {
             condition: condition::DATABASE,
@@ -289,7 +303,11 @@ fn orders(system: &ValidSystem, observed: &Observed) -> Option<Part> {
 fn cache(system: &ValidSystem, observed: &Observed) -> Part {
     let fault = system
         .redis_secret()
-        .and_then(|secret| secrets::fault(observed, condition::CACHE, &secret, &["password"]));
+        .and_then(|secret| secrets::fault(observed, condition::CACHE, &secret, &["password"]))
+        .or_else(|| {
+            secrets::certificate(observed, condition::CACHE, system.spec.redis.tls.as_ref())
+        })
+        .or_else(|| secrets::authority(observed, condition::CACHE, system.redis_authority()));
     if let Some(fault) = fault {
         return fault;
     }
@@ -332,6 +350,10 @@ impl Workload {
             return Part::waiting(self.condition, "Pending", message);
         };
         let replicas = Replicas::of(&live);
+        if replicas.wanted == 0 && stop::is_stopped(&live) {
+            let message = format!("{kind} {name} is stopped");
+            return Part::waiting(self.condition, "Stopped", message);
+        }
         let (ready, wanted) = (replicas.ready, replicas.wanted);
         if replicas.complete() {
             let message = format!("{kind} {name}: {ready}/{wanted} ready");
@@ -378,6 +400,16 @@ impl Replicas {
             all: number("/status/replicas").unwrap_or(0),
             observed: number("/status/observedGeneration") >= number("/metadata/generation"),
         }
+    }
+
+    /// Pods are there.
+    pub const fn any(self) -> bool {
+        self.all > 0
+    }
+
+    /// No pod is wanted, and none is left.
+    pub const fn none(self) -> bool {
+        self.observed && self.wanted == 0 && self.all == 0
     }
 
     /// All replicas are ready and run the present template.
@@ -465,9 +497,13 @@ fn migration(system: &ValidSystem, observed: &Observed) -> Part {
 
 fn schedule(system: &ValidSystem, observed: &Observed) -> Part {
     let name = names::reconciliation(&system.name);
-    if observed.get(Kind::CronJob, &name).is_none() {
+    let Some(live) = observed.value(Kind::CronJob, &name) else {
         let message = format!("CronJob {name} is not created yet");
         return Part::waiting(condition::SCHEDULE, "Pending", message);
+    };
+    if stop::is_stopped(&live) {
+        let message = format!("CronJob {name} is stopped");
+        return Part::waiting(condition::SCHEDULE, "Stopped", message);
     }
     let reconciliation = &system.spec.reconciliation;
     if reconciliation.suspend {

@@ -5,8 +5,8 @@
 //! that does not answer makes nobody less alive: another start would not help.
 
 use std::{
-    collections::BTreeMap,
-    sync::{Mutex, MutexGuard, PoisonError},
+    collections::{BTreeMap, BTreeSet},
+    sync::{Arc, Mutex, MutexGuard, PoisonError},
     time::{Duration, Instant},
 };
 
@@ -16,43 +16,68 @@ const WATCH_FAILS_LONGEST: Duration = Duration::from_secs(30);
 /// three.
 const SILENT_LONGEST: Duration = Duration::from_mins(1);
 
+/// Of the process, as it is seen from one of the namespaces it watches, or from all.
 #[derive(Debug)]
-pub struct Health(Mutex<State>);
+pub struct Health {
+    /// Empty: the whole cluster.
+    namespace: String,
+    state: Arc<Mutex<State>>,
+}
 
 #[derive(Debug)]
 struct State {
-    listed: bool,
-    failing: BTreeMap<&'static str, Instant>,
+    /// Where the first lists are not complete yet.
+    unlisted: BTreeSet<String>,
+    /// By namespace and kind.
+    failing: BTreeMap<(String, &'static str), Instant>,
     beat: Instant,
 }
 
 impl Default for Health {
     fn default() -> Self {
-        Self(Mutex::new(State {
-            listed: false,
+        let state = State {
+            unlisted: BTreeSet::from([String::new()]),
             failing: BTreeMap::new(),
             beat: Instant::now(),
-        }))
+        };
+        Self {
+            namespace: String::new(),
+            state: Arc::new(Mutex::new(state)),
+        }
     }
 }
 
 impl Health {
     fn state(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Not the cluster is watched, but these namespaces.
+    pub fn expect(&self, namespaces: &[String]) {
+        self.state().unlisted = namespaces.iter().cloned().collect();
+    }
+
+    /// The same, for the watches of one namespace.
+    pub fn within(&self, namespace: &str) -> Arc<Self> {
+        Arc::new(Self {
+            namespace: namespace.to_owned(),
+            state: Arc::clone(&self.state),
+        })
     }
 
     /// Every watch has its first complete list.
     pub fn listed(&self) {
-        self.state().listed = true;
+        self.state().unlisted.remove(&self.namespace);
     }
 
     /// A watch gave an event, or failed.
     pub fn watch(&self, kind: &'static str, works: bool) {
         let mut state = self.state();
+        let watch = (self.namespace.clone(), kind);
         if works {
-            state.failing.remove(kind);
+            state.failing.remove(&watch);
         } else {
-            state.failing.entry(kind).or_insert_with(Instant::now);
+            state.failing.entry(watch).or_insert_with(Instant::now);
         }
     }
 
@@ -64,14 +89,16 @@ impl Health {
     /// What stands against being ready, in words.
     pub fn unready(&self, now: Instant) -> Option<String> {
         let state = self.state();
-        if !state.listed {
-            return Some("reading the cluster".to_owned());
+        if let Some(namespace) = state.unlisted.first() {
+            return Some(format!("reading {}", place(namespace)));
         }
         let failing = state
             .failing
             .iter()
             .find(|(_, since)| now.saturating_duration_since(**since) > WATCH_FAILS_LONGEST);
-        failing.map(|(kind, _)| format!("the watch of {kind} fails"))
+        failing.map(|((namespace, kind), _)| {
+            format!("the watch of {kind} in {} fails", place(namespace))
+        })
     }
 
     /// What stands against being alive, in words.
@@ -79,6 +106,14 @@ impl Health {
         let silent = now.saturating_duration_since(self.state().beat);
         (silent > SILENT_LONGEST)
             .then(|| format!("the lease's task is silent for {} s", silent.as_secs()))
+    }
+}
+
+fn place(namespace: &str) -> String {
+    if namespace.is_empty() {
+        "the cluster".to_owned()
+    } else {
+        format!("namespace {namespace}")
     }
 }
 
@@ -98,6 +133,22 @@ mod tests {
         assert!(health.unready(later).unwrap().contains("Pod"));
         health.watch("Pod", true);
         assert_eq!(health.unready(later), None);
+    }
+
+    #[test]
+    fn every_namespace_must_be_listed_and_each_fails_for_itself() {
+        let health = Health::default();
+        health.expect(&["a".to_owned(), "b".to_owned()]);
+        let (a, b) = (health.within("a"), health.within("b"));
+        let now = Instant::now();
+        a.listed();
+        assert!(health.unready(now).unwrap().contains("namespace b"));
+        b.listed();
+        assert_eq!(health.unready(now), None);
+        a.watch("Pod", false);
+        b.watch("Pod", true);
+        let later = now + WATCH_FAILS_LONGEST + Duration::from_secs(1);
+        assert!(health.unready(later).unwrap().contains("namespace a"));
     }
 
     #[test]

@@ -1,186 +1,126 @@
 //! The objects that install the operator: namespace, identity, permissions, the fence that keeps
 //! late writes out, Deployment.
 //!
-//! The permissions are made from the table in `kinds`; each rule carries its reason.
+//! For named namespaces there is nothing that belongs to the cluster: Roles where the systems are,
+//! no namespace, and the fence apart, for those who may install it.
+//!
+//! The permissions are made from the table in `kinds`; each rule carries its reason, and a test
+//! needs each of its verbs (`operator/tests/access`).
 
 mod fence;
 pub mod monitoring;
+mod permissions;
 
 use serde_json::{Value, json};
+use serde_saphyr::ser::Error;
 
-use crate::{
-    build::common,
-    kinds::{Entry, KINDS},
-    leader::LEASE,
-};
+use crate::build::common;
 
 /// What an installation is made of.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Installation {
     pub namespace: String,
     pub image: String,
     pub runtime_image: String,
     pub simulator_image: Option<String>,
+    /// The API server asks who sets an owner reference whether it may delete the object and block
+    /// the owner's deletion (`OwnerReferencesPermissionEnforcement`; on OpenShift it does).
+    pub owner_references_enforced: bool,
+    /// The only namespaces with systems, where the operator gets Roles; none: the whole cluster.
+    pub watch_namespaces: Vec<String>,
 }
 
 const NAME: &str = "payment-operator";
 const PORT: u16 = 8080;
 
-/// One rule of the ClusterRole.
-struct Permission {
-    reason: String,
-    group: &'static str,
-    resources: Vec<String>,
-    verbs: Vec<&'static str>,
-}
-
-fn permissions() -> Vec<Permission> {
-    let own = |resources: &[&str], verbs: &[&'static str], reason: &str| Permission {
-        reason: reason.to_owned(),
-        group: crds::GROUP,
-        resources: resources
-            .iter()
-            .map(|&resource| resource.to_owned())
-            .collect(),
-        verbs: verbs.to_vec(),
-    };
-    let mut all = vec![
-        own(
-            &["paymentsystems"],
-            &["get", "list", "watch"],
-            "reads what is wanted",
-        ),
-        own(
-            &["paymentsystems/status"],
-            &["patch"],
-            "reports what was observed",
-        ),
-        own(
-            &["paymentsystems/finalizers"],
-            &["update"],
-            "sets owner references where the cluster checks who may block a deletion",
-        ),
-    ];
-    all.extend(KINDS.iter().map(kind_permission));
-    all.push(Permission {
-        reason: "notices when an optional kind is installed".to_owned(),
-        group: "apiextensions.k8s.io",
-        resources: vec!["customresourcedefinitions".to_owned()],
-        verbs: vec!["get", "list", "watch"],
-    });
-    all.push(Permission {
-        reason: "says when a system becomes ready, stops being ready or cannot go on".to_owned(),
-        group: "events.k8s.io",
-        resources: vec!["events".to_owned()],
-        verbs: vec!["create", "patch"],
-    });
-    all
-}
-
-fn kind_permission(entry: &Entry) -> Permission {
-    Permission {
-        reason: entry.reason.to_owned(),
-        group: entry.group,
-        resources: vec![entry.plural.to_owned()],
-        verbs: [["get", "list", "watch"].as_slice(), entry.writes].concat(),
-    }
-}
-
 /// The installation as YAML documents.
-pub fn yaml(installation: &Installation) -> Result<String, serde_saphyr::ser::Error> {
+pub fn yaml(installation: &Installation) -> Result<String, Error> {
     let namespace = &installation.namespace;
-    let mut documents = vec![
-        document(&json!({
-            "apiVersion": "v1",
-            "kind": "Namespace",
-            "metadata": {
-                "name": namespace,
-                "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
-            },
-        }))?,
-        document(&json!({
-            "apiVersion": "v1",
-            "kind": "ServiceAccount",
-            "metadata": metadata(namespace),
-        }))?,
-        cluster_role()?,
-        lease_role(namespace)?,
-        document(&json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "RoleBinding",
-            "metadata": metadata(namespace),
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "Role", "name": NAME},
-            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": namespace}],
-        }))?,
-        document(&json!({
-            "apiVersion": "rbac.authorization.k8s.io/v1",
-            "kind": "ClusterRoleBinding",
-            "metadata": {"name": NAME, "labels": labels()},
-            "roleRef": {"apiGroup": "rbac.authorization.k8s.io", "kind": "ClusterRole", "name": NAME},
-            "subjects": [{"kind": "ServiceAccount", "name": NAME, "namespace": namespace}],
-        }))?,
-        document(&fence::policy(namespace))?,
-        document(&fence::binding(namespace))?,
-        document(&deployment(installation))?,
-        document(&json!({
-            "apiVersion": "v1",
-            "kind": "Service",
-            "metadata": metadata(namespace),
-            "spec": {
-                "selector": labels(),
-                "ports": [{"name": "metrics", "port": PORT, "targetPort": "http", "protocol": "TCP"}],
-            },
-        }))?,
-    ];
-    documents.insert(0, String::new());
-    Ok(documents.join("---\n"))
-}
-
-fn document(value: &Value) -> Result<String, serde_saphyr::ser::Error> {
-    serde_saphyr::to_string(value)
-}
-
-/// Rules are written one by one, so that each can carry its reason as a comment.
-fn cluster_role() -> Result<String, serde_saphyr::ser::Error> {
-    let head = document(&json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "ClusterRole",
-        "metadata": {"name": NAME, "labels": labels()},
-    }))?;
-    let rules: Vec<String> = permissions()
-        .iter()
-        .map(|permission| {
-            format!(
-                "# {}\n- apiGroups: [\"{}\"]\n  resources: [{}]\n  verbs: [{}]\n",
-                permission.reason,
-                permission.group,
-                permission.resources.join(", "),
-                permission.verbs.join(", "),
-            )
-        })
-        .collect();
-    Ok(format!("{head}rules:\n{}", rules.concat()))
-}
-
-/// The lease has a fixed name, but a create request cannot be told by name.
-fn lease_role(namespace: &str) -> Result<String, serde_saphyr::ser::Error> {
-    let head = document(&json!({
-        "apiVersion": "rbac.authorization.k8s.io/v1",
-        "kind": "Role",
+    let account = document(&json!({
+        "apiVersion": "v1",
+        "kind": "ServiceAccount",
         "metadata": metadata(namespace),
     }))?;
-    Ok(format!(
-        "{head}rules:
-# of several operators, the holder of the lease writes
-- apiGroups: [\"coordination.k8s.io\"]
-  resources: [leases]
-  verbs: [create]
-- apiGroups: [\"coordination.k8s.io\"]
-  resources: [leases]
-  resourceNames: [{LEASE}]
-  verbs: [get, list, watch, update]
-"
-    ))
+    let lease = [
+        permissions::lease_role(namespace)?,
+        permissions::lease_binding(namespace)?,
+    ];
+    let running = [
+        document(&deployment(installation))?,
+        document(&service(namespace))?,
+    ];
+    let around = if installation.watch_namespaces.is_empty() {
+        Around {
+            before: vec![document(&own_namespace(namespace))?],
+            rights: permissions::in_the_cluster(installation)?,
+            after: vec![fence(fence::POLICY, namespace)?],
+        }
+    } else {
+        Around {
+            rights: permissions::in_namespaces(installation)?,
+            ..Around::default()
+        }
+    };
+    let documents = [
+        around.before,
+        vec![account],
+        around.rights,
+        lease.to_vec(),
+        around.after,
+        running.to_vec(),
+    ];
+    Ok(documents
+        .concat()
+        .iter()
+        .fold(String::new(), |all, next| all + "---\n" + next))
+}
+
+/// What depends on where the operator looks.
+#[derive(Default)]
+struct Around {
+    before: Vec<String>,
+    rights: Vec<String>,
+    after: Vec<String>,
+}
+
+/// The fence of an operator that is installed without rights in the cluster, for those who have
+/// them. Several such operators have one each.
+pub fn fence_yaml(namespace: &str) -> Result<String, Error> {
+    let name = format!("{}-{namespace}", fence::POLICY);
+    Ok(format!("---\n{}", fence(&name, namespace)?))
+}
+
+fn fence(name: &str, namespace: &str) -> Result<String, Error> {
+    let policy = document(&fence::policy(name, namespace))?;
+    let binding = document(&fence::binding(name, namespace))?;
+    Ok(format!("{policy}---\n{binding}"))
+}
+
+fn own_namespace(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Namespace",
+        "metadata": {
+            "name": namespace,
+            "labels": {"pod-security.kubernetes.io/enforce": "restricted"},
+        },
+    })
+}
+
+fn service(namespace: &str) -> Value {
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": metadata(namespace),
+        "spec": {
+            "selector": labels(),
+            "ports": [{"name": "metrics", "port": PORT, "targetPort": "http", "protocol": "TCP"}],
+        },
+    })
+}
+
+fn document(value: &Value) -> Result<String, Error> {
+    serde_saphyr::to_string(value)
 }
 
 fn labels() -> Value {
@@ -233,10 +173,16 @@ fn container(installation: &Installation) -> Value {
     let mut env = vec![
         json!({"name": "POD_NAME", "valueFrom": field("metadata.name")}),
         json!({"name": "POD_NAMESPACE", "valueFrom": field("metadata.namespace")}),
+        // What is free goes back at once: lists and bursts leave no spike behind.
+        json!({"name": "MIMALLOC_PURGE_DELAY", "value": "0"}),
         json!({"name": "RUNTIME_IMAGE", "value": installation.runtime_image}),
     ];
     if let Some(image) = &installation.simulator_image {
         env.push(json!({"name": "SIMULATOR_IMAGE", "value": image}));
+    }
+    if !installation.watch_namespaces.is_empty() {
+        let namespaces = installation.watch_namespaces.join(",");
+        env.push(json!({"name": "WATCH_NAMESPACES", "value": namespaces}));
     }
     json!({
         "name": "operator",

@@ -35,7 +35,7 @@ pub struct Entry {
     pub version: &'static str,
     pub name: &'static str,
     pub plural: &'static str,
-    /// Verbs beside `get`, `list` and `watch`.
+    /// Verbs beside `list` and `watch`: what is known of an object comes from a watch.
     pub writes: &'static [&'static str],
     /// Why the operator needs them.
     pub reason: &'static str,
@@ -44,6 +44,8 @@ pub struct Entry {
 }
 
 const APPLY: &[&str] = &["create", "patch", "delete"];
+/// What exists for as long as the system: whether it does can no longer be changed.
+const KEEP: &[&str] = &["create", "patch"];
 
 const fn entry(
     kind: Kind,
@@ -102,7 +104,7 @@ impl Entry {
 /// Every kind, in the order of [`Kind`].
 pub const KINDS: [Entry; 16] = [
     entry(Kind::Secret, "", "v1", ["Secret", "secrets"])
-        .may(&["create", "patch"])
+        .may(KEEP)
         .because(
             "makes credentials, and replaces them when asked to; follows those that a PaymentSystem names. Never deletes one",
         ),
@@ -116,7 +118,7 @@ pub const KINDS: [Entry; 16] = [
         "v1",
         ["NetworkPolicy", "networkpolicies"],
     )
-    .because("keeps strangers away from the transaction coordinator"),
+    .because("closes the pods of a system but for what it needs"),
     entry(
         Kind::PersistentVolumeClaim,
         "",
@@ -138,7 +140,8 @@ pub const KINDS: [Entry; 16] = [
         "v1",
         ["StatefulSet", "statefulsets"],
     )
-    .because("MySQL, Redis and the transaction coordinator"),
+    .may(KEEP)
+    .because("MySQL, Redis and the transaction coordinator. Never deletes one"),
     entry(Kind::Job, "batch", "v1", ["Job", "jobs"])
         .because("schema migrations; tells the stores about passwords that are rotated"),
     entry(
@@ -217,9 +220,9 @@ impl Kind {
     }
 
     /// Whether the operator removes objects of this kind that the specification no longer asks
-    /// for. Data and credentials are never removed.
-    pub const fn removable(self) -> bool {
-        !matches!(self, Self::Secret | Self::PersistentVolumeClaim | Self::Pod)
+    /// for. Stores, their data and their credentials are never removed.
+    pub fn removable(self) -> bool {
+        self.entry().writes.contains(&"delete")
     }
 }
 

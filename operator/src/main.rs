@@ -1,17 +1,21 @@
 //! `payment-operator`: runs the operator, or prints what installs it.
 
-use std::{io::Write, net::SocketAddr, sync::Arc, time::Duration};
+use std::{collections::BTreeSet, io::Write, net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Context as _;
 use clap::{Args, Parser, Subcommand};
+use futures::FutureExt;
 use kube::{Client, Config};
 use payment_operator::{
     controller::{self, Process},
+    discovery::Discovery,
     health::Health,
     install, keys,
     leader::{Candidate, Elector, Leadership},
     metrics::Metrics,
-    requests, server,
+    requests,
+    scope::{self, Scope},
+    server,
     validate::Settings,
 };
 use tokio::signal::unix::{SignalKind, signal};
@@ -42,6 +46,9 @@ enum Command {
     Run(Run),
     /// Prints the objects that install the operator.
     Manifests(Manifests),
+    /// Prints the admission policy that refuses late writes, for an operator that was installed
+    /// with --watch-namespaces. Who applies it needs rights in the cluster.
+    Fence(Fence),
     /// Prints the definition of the PaymentSystem resource.
     Crds,
 }
@@ -66,6 +73,16 @@ struct Run {
     /// Seconds after which the lease of an operator that is silent is another's.
     #[arg(long, env = "LEASE_SECONDS", default_value_t = 20, value_parser = clap::value_parser!(u64).range(4..=600))]
     lease_seconds: u64,
+    /// Version under which this operator renders: what another version made is kept until the
+    /// specification is edited. For builds between two releases, which would else pass for one.
+    #[arg(long, env = "OPERATOR_VERSION", default_value = env!("CARGO_PKG_VERSION"))]
+    rendering_version: String,
+    /// The only namespaces in which systems are looked for. Left out: the whole cluster.
+    #[arg(long, env = "WATCH_NAMESPACES", value_delimiter = ',', value_parser = scope::namespace)]
+    watch_namespaces: Vec<String>,
+    /// With --watch-namespaces: seconds after which a kind that other projects bring is noticed.
+    #[arg(long, env = "DISCOVERY_SECONDS", default_value_t = 300, value_parser = clap::value_parser!(u64).range(10..=3600))]
+    discovery_seconds: u64,
 }
 
 #[derive(Args)]
@@ -85,6 +102,21 @@ struct Manifests {
     /// Also what the Prometheus Operator needs to scrape the operator, and its alerts.
     #[arg(long)]
     monitoring: bool,
+    /// Also permits what the API server asks of who sets owner references, where it does (the
+    /// admission plugin OwnerReferencesPermissionEnforcement, as on OpenShift).
+    #[arg(long)]
+    owner_references_enforced: bool,
+    /// The only namespaces with systems: prints Roles there and nothing that belongs to the
+    /// cluster. They must exist.
+    #[arg(long, value_delimiter = ',', value_parser = scope::namespace)]
+    watch_namespaces: Vec<String>,
+}
+
+#[derive(Args)]
+struct Fence {
+    /// Namespace of the operator.
+    #[arg(long, default_value = "payment-system")]
+    namespace: String,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -97,6 +129,8 @@ fn main() -> anyhow::Result<()> {
                 simulator_image,
                 namespace,
                 monitoring,
+                owner_references_enforced,
+                watch_namespaces,
             } = options;
             let alerts = monitoring.then(|| install::monitoring::yaml(&namespace));
             let installation = install::Installation {
@@ -104,12 +138,27 @@ fn main() -> anyhow::Result<()> {
                 image,
                 runtime_image,
                 simulator_image,
+                owner_references_enforced,
+                watch_namespaces: few(watch_namespaces)?,
             };
             print(&install::yaml(&installation)?)?;
             alerts.transpose()?.map_or(Ok(()), |alerts| print(&alerts))
         }
+        Command::Fence(Fence { namespace }) => print(&install::fence_yaml(&namespace)?),
         Command::Crds => print(&crds::crd_yaml()?),
     }
+}
+
+/// The namespaces, each once.
+fn few(namespaces: Vec<String>) -> anyhow::Result<Vec<String>> {
+    let each: BTreeSet<String> = namespaces.into_iter().collect();
+    anyhow::ensure!(
+        each.len() <= scope::NAMESPACES_MAX,
+        "{} namespaces are named: with more than {}, leave --watch-namespaces out and watch the whole cluster",
+        each.len(),
+        scope::NAMESPACES_MAX
+    );
+    Ok(each.into_iter().collect())
 }
 
 fn print(text: &str) -> anyhow::Result<()> {
@@ -134,11 +183,16 @@ async fn run(options: Run) -> anyhow::Result<()> {
         namespace,
         identity,
         lease_seconds,
+        rendering_version,
+        watch_namespaces,
+        discovery_seconds,
     } = options;
+    let namespaces = few(watch_namespaces)?;
     let process = Process {
         metrics: Arc::new(Metrics::default()),
         health: Arc::new(Health::default()),
         leadership: Leadership::standby(),
+        scope: Scope::Cluster,
     };
     let config = Config::infer()
         .await
@@ -146,7 +200,7 @@ async fn run(options: Run) -> anyhow::Result<()> {
     let client = requests::client(config.clone(), &process.leadership, &process.metrics)
         .context("cannot reach the API server")?;
     let candidate = Candidate {
-        namespace,
+        namespace: namespace.clone(),
         identity: identity.map_or_else(one_of_a_kind, Ok)?,
         lease: Duration::from_secs(lease_seconds),
     };
@@ -154,7 +208,8 @@ async fn run(options: Run) -> anyhow::Result<()> {
     let settings = Settings {
         runtime_image,
         simulator_image,
-        ..Settings::default()
+        namespace,
+        version: rendering_version,
     };
     let mut terminate = signal(SignalKind::terminate())?;
     let (stopped, stopping) = tokio::sync::oneshot::channel();
@@ -167,10 +222,19 @@ async fn run(options: Run) -> anyhow::Result<()> {
         Arc::clone(&process.metrics),
         Arc::clone(&process.health),
     );
+    let work = if namespaces.is_empty() {
+        controller::run_as(process, client, settings, stop).boxed()
+    } else {
+        let discovery = Discovery::new(Duration::from_secs(discovery_seconds));
+        let work = async move {
+            scope::run(&namespaces, discovery, &process, client, settings, stop).await;
+        };
+        work.boxed()
+    };
     tokio::select! {
         result = served => result.context("cannot serve")?,
         lost = elector.run() => return Err(lost).context("lost the lease"),
-        () = controller::run_as(process, client, settings, stop) => {}
+        () = work => {}
     }
     anyhow::ensure!(stopping.await.is_ok(), "the operator ended by itself");
     elector.release().await;

@@ -20,15 +20,26 @@ pub struct Observed {
     pub installed: BTreeSet<Kind>,
 }
 
+/// The Secrets that a specification names.
+pub fn named_secrets(
+    cache: &Cache,
+    namespace: &str,
+    names: &BTreeSet<String>,
+) -> BTreeMap<String, NamedSecret> {
+    let look = |name: &String| (name.clone(), cache.named_secret(namespace, name));
+    names.iter().map(look).collect()
+}
+
 impl Observed {
-    pub fn read(cache: &Cache, system: &SystemKey, secrets: &BTreeSet<String>) -> Self {
-        let named = secrets
-            .iter()
-            .map(|name| (name.clone(), cache.named_secret(&system.0, name)))
-            .collect();
+    /// What there is of a system now, beside Secrets that were looked at before.
+    pub fn read(
+        cache: &Cache,
+        system: &SystemKey,
+        named_secrets: BTreeMap<String, NamedSecret>,
+    ) -> Self {
         Self {
             objects: cache.objects(system),
-            named_secrets: named,
+            named_secrets,
             installed: cache.installed(),
         }
     }

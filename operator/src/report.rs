@@ -6,7 +6,7 @@ mod runs;
 
 use crds::{
     PaymentSystem, PaymentSystemStatus,
-    status::{Component, CredentialsStatus, Rendering, Rollout},
+    status::{Component, CredentialsStatus, Rendering, Rollout, Scale},
 };
 use k8s_openapi::{
     apimachinery::pkg::apis::meta::v1::{Condition, Time},
@@ -16,7 +16,7 @@ use serde_json::Value;
 
 use crate::{
     acceptance,
-    build::{labels, names},
+    build::{labels, names, stop},
     gates::{self, Gates, Part, Replicas},
     kinds::Kind,
     observe::Observed,
@@ -28,6 +28,10 @@ use crate::{
 pub const READY: &str = "Ready";
 pub const RECONCILING: &str = "Reconciling";
 pub const STALLED: &str = "Stalled";
+/// There only while the specification says so.
+pub const PAUSED: &str = "Paused";
+/// There only while the specification says so; false until the last pod is gone.
+pub const STOPPED: &str = "Stopped";
 
 /// What a pass came to.
 pub enum Outcome<'a> {
@@ -86,7 +90,7 @@ pub fn status(
     let before = object.status.clone().unwrap_or_default();
     let generation = object.metadata.generation.unwrap_or_default();
     let last_reconciliation = runs::last(observed, before.last_reconciliation);
-    let mut conditions = conditions(object, outcome);
+    let mut conditions = conditions(object, observed, outcome);
     conditions.extend(rotating(observed, outcome));
     let tolerated = object.spec.reconciliation.difference_threshold;
     conditions.extend(
@@ -104,12 +108,18 @@ pub fn status(
             same.map_or(Time(now), |old| old.last_transition_time.clone());
     }
     let credentials = credentials(before.credentials, observed, outcome);
-    let (version, payment, callback) = match outcome {
-        Outcome::Invalid(_) => (before.version, before.payment, before.callback),
+    let (version, payment, callback, scale) = match outcome {
+        Outcome::Invalid(_) => (
+            before.version,
+            before.payment,
+            before.callback,
+            before.scale,
+        ),
         Outcome::Failed { system, .. } | Outcome::Done { system, .. } => (
             Some(version(&crate::gates::rolled_image(system, observed))),
             replicas(observed, &names::payment(&system.name)),
             replicas(observed, &names::callback(&system.name)),
+            scale(system, observed),
         ),
     };
     let (rollout, rendering) = match outcome {
@@ -125,6 +135,7 @@ pub fn status(
         version,
         payment,
         callback,
+        scale,
         credentials,
         last_reconciliation,
         rollout,
@@ -156,10 +167,34 @@ fn rotating(observed: &Observed, outcome: &Outcome<'_>) -> Option<Condition> {
     Some(condition(rotation::CONDITION, true, reason, &message))
 }
 
-/// Whether a status says that the system is ready.
-pub fn is_ready(status: &PaymentSystemStatus) -> bool {
+/// Whether a status only tells how far the operator is with what it told before.
+pub fn is_progress(before: &PaymentSystemStatus, status: &PaymentSystemStatus) -> bool {
+    let gist = |status: &PaymentSystemStatus| {
+        let summary = [READY, RECONCILING, STALLED, PAUSED, STOPPED];
+        let conditions = status.conditions.iter();
+        let told = conditions.filter(|condition| summary.contains(&condition.type_.as_str()));
+        let told: Vec<_> = told.map(|c| (c.type_.clone(), c.status.clone())).collect();
+        (status.observed_generation, told, status.rollout.clone())
+    };
+    gist(before) == gist(status)
+}
+
+/// Whether a status says that the system is as its owner wants it: ready, or stopped, and no
+/// rotation of its credentials under way.
+pub fn is_settled(status: &PaymentSystemStatus) -> bool {
+    let rotating = find(status, rotation::CONDITION).is_some();
+    holds(status, STOPPED) || holds(status, READY) && !rotating
+}
+
+/// A condition of a status.
+pub fn find<'a>(status: &'a PaymentSystemStatus, kind: &str) -> Option<&'a Condition> {
     let mut conditions = status.conditions.iter();
-    conditions.any(|condition| condition.type_ == READY && condition.status == "True")
+    conditions.find(|condition| condition.type_ == kind)
+}
+
+/// Whether a condition is there and true.
+pub fn holds(status: &PaymentSystemStatus, kind: &str) -> bool {
+    find(status, kind).is_some_and(|condition| condition.status == "True")
 }
 
 fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Condition {
@@ -173,8 +208,11 @@ fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Condition 
     }
 }
 
-fn conditions(object: &PaymentSystem, outcome: &Outcome<'_>) -> Vec<Condition> {
-    let paused = object.spec.paused;
+fn conditions(
+    object: &PaymentSystem,
+    observed: &Observed,
+    outcome: &Outcome<'_>,
+) -> Vec<Condition> {
     match outcome {
         Outcome::Invalid(error) => {
             let message = error.to_string();
@@ -197,7 +235,13 @@ fn conditions(object: &PaymentSystem, outcome: &Outcome<'_>) -> Vec<Condition> {
             all
         }
         Outcome::Done { gates, said, .. } => {
-            let mut all = summary(gates, paused);
+            let mut all = if object.spec.paused {
+                paused(gates)
+            } else if object.spec.stopped {
+                stopped(observed)
+            } else {
+                summary(gates)
+            };
             all.extend(gates.parts.iter().map(part_condition));
             all.extend(kept(object, said));
             all
@@ -223,16 +267,41 @@ fn part_condition(part: &Part) -> Condition {
     condition(part.condition, part.ready, part.reason, &part.message)
 }
 
-/// `Ready`, and `Reconciling` or `Stalled` while it is not.
-fn summary(gates: &Gates, paused: bool) -> Vec<Condition> {
-    const PAUSED: &str = "spec.paused is true: nothing is changed until it is false";
-    match gates.blocking() {
-        None if paused => vec![condition(READY, true, "Paused", PAUSED)],
-        None => vec![condition(READY, true, "Available", "all parts are ready")],
-        Some(part) if paused => {
-            let message = format!("{PAUSED}; {}", part.message);
-            vec![condition(READY, false, "Paused", &message)]
+/// A system that is let alone may be ready nevertheless.
+fn paused(gates: &Gates) -> Vec<Condition> {
+    const MESSAGE: &str = "spec.paused is true: nothing is changed until it is false";
+    let blocking = gates.blocking();
+    let message = blocking.map_or_else(
+        || MESSAGE.to_owned(),
+        |part| format!("{MESSAGE}; {}", part.message),
+    );
+    vec![
+        condition(READY, blocking.is_none(), PAUSED, &message),
+        condition(PAUSED, true, PAUSED, MESSAGE),
+    ]
+}
+
+/// A stopped system takes no payments: it is not ready, and nothing is wrong with it.
+fn stopped(observed: &Observed) -> Vec<Condition> {
+    const MESSAGE: &str = "spec.stopped is true: no pod runs; data, credentials and configuration are kept until it is false";
+    match stop::remaining(observed) {
+        None => vec![
+            condition(READY, false, STOPPED, MESSAGE),
+            condition(STOPPED, true, STOPPED, MESSAGE),
+        ],
+        Some(waiting) => {
+            let message = format!("spec.stopped is true: {waiting}");
+            let all = [(READY, false), (RECONCILING, true), (STOPPED, false)];
+            all.map(|(kind, holds)| condition(kind, holds, "Stopping", &message))
+                .to_vec()
         }
+    }
+}
+
+/// `Ready`, and `Reconciling` or `Stalled` while it is not.
+fn summary(gates: &Gates) -> Vec<Condition> {
+    match gates.blocking() {
+        None => vec![condition(READY, true, "Available", "all parts are ready")],
         Some(part) => {
             let progress = if part.failed { STALLED } else { RECONCILING };
             let reason = if part.failed {
@@ -258,7 +327,9 @@ fn waiting_reason(part: &Part) -> &'static str {
         c::SIMULATOR => "WaitingForSimulator",
         c::COORDINATOR => "WaitingForCoordinator",
         c::SCHEMA => "Migrating",
-        c::RECONCILIATION_SECRETS => "WaitingForSecrets",
+        c::RECONCILIATION_SECRETS | c::PAYMENT_CERTIFICATE | c::CALLBACK_CERTIFICATE => {
+            "WaitingForSecrets"
+        }
         c::SCHEDULE => "WaitingForSchedule",
         _ => "WaitingForServices",
     }
@@ -276,6 +347,19 @@ fn replicas(observed: &Observed, deployment: &str) -> Option<String> {
     let live = observed.value(Kind::Deployment, deployment)?;
     let replicas = Replicas::of(&live);
     Some(format!("{}/{}", replicas.ready, replicas.wanted))
+}
+
+/// What the scale subresource shows of the payment service.
+fn scale(system: &ValidSystem, observed: &Observed) -> Option<Scale> {
+    let live = observed.value(Kind::Deployment, &names::payment(&system.name))?;
+    let replicas = live["status"]["replicas"].as_i64().unwrap_or_default();
+    let selector = labels::selector(&system.name, labels::component::PAYMENT);
+    let selector = selector.as_object().into_iter().flatten();
+    let terms = selector.filter_map(|(key, value)| Some(format!("{key}={}", value.as_str()?)));
+    Some(Scale {
+        replicas,
+        selector: terms.collect::<Vec<_>>().join(","),
+    })
 }
 
 fn components(observed: &Observed) -> Vec<Component> {

@@ -17,7 +17,7 @@ use crds::status::Rendering;
 use serde_json::{Value, json};
 
 use crate::{
-    build::{Manifest, Presence, common, labels},
+    build::{Manifest, common, labels},
     gates::{Gates, Replicas},
     kinds::Kind,
     observe::Observed,
@@ -123,7 +123,8 @@ impl Plan {
         let replicas = Replicas::of(live);
         let complete = replicas.complete();
         let reason = changed(&manifest, live, !known.is_null() && *known != hash);
-        let behind = rolling.clone();
+        // Pods that end anyway need not end in turn.
+        let behind = rolling.clone().filter(|_| !system.spec.stopped);
         if reason.is_some() || !replicas.rolled() {
             rolling.get_or_insert_with(|| title.clone());
         }
@@ -134,7 +135,7 @@ impl Plan {
                     name: manifest.name.clone(),
                     behind,
                 });
-                left_alone(manifest)
+                manifest.left_alone()
             }
             (Some(reason), _) => {
                 let said = if system.gone_back {
@@ -145,14 +146,15 @@ impl Plan {
                 } else {
                     Some(json!(reason))
                 };
-                self.restarts.push(Restart {
+                let restarts = replicas.any().then(|| Restart {
                     kind: manifest.kind,
                     name: manifest.name.clone(),
                     reason,
                 });
+                self.restarts.extend(restarts);
                 marked(manifest, &hash, said)
             }
-            (None, _) if kept => left_alone(manifest),
+            (None, _) if kept => manifest.left_alone(),
             (None, _) => {
                 let said = &live["spec"]["template"]["metadata"]["annotations"];
                 marked(manifest, &hash, said.get(labels::RESTART_REASON).cloned())
@@ -166,16 +168,9 @@ impl Plan {
         let other = *known != json!(common::digest(&manifest.value));
         if other && matches!(manifest.kind, Kind::ConfigMap | Kind::CronJob | Kind::Job) {
             self.kept.push(title(&manifest));
-            return left_alone(manifest);
+            return manifest.left_alone();
         }
         manifest
-    }
-}
-
-fn left_alone(manifest: Manifest) -> Manifest {
-    Manifest {
-        presence: Presence::LeftAlone,
-        ..manifest
     }
 }
 

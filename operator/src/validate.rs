@@ -6,16 +6,30 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crds::{PaymentSystem, PaymentSystemSpec, orders::Orders, reconciliation::SecretKeyRef};
+use contract::{
+    Role,
+    names::{AUTHORITY_FILE, CERTIFICATE_FILE, PRIVATE_KEY_FILE},
+};
+use crds::{
+    PaymentSystem, PaymentSystemSpec,
+    orders::Orders,
+    reconciliation::SecretKeyRef,
+    tls::{ServerTls, StoreTls},
+};
 use kube::ResourceExt;
 
 use crate::{acceptance, build::names, quantity, reconciliation};
+
+/// Where an operator runs unless it is told.
+pub const NAMESPACE: &str = "payment-system";
 
 /// What the operator was started with.
 #[derive(Clone, Debug)]
 pub struct Settings {
     pub runtime_image: Option<String>,
     pub simulator_image: Option<String>,
+    /// Namespace of the operator's own pods, which read metrics of the systems' pods.
+    pub namespace: String,
     /// Version of this operator: another one leaves pods as this one made them.
     pub version: String,
 }
@@ -25,6 +39,7 @@ impl Default for Settings {
         Self {
             runtime_image: None,
             simulator_image: None,
+            namespace: NAMESPACE.to_owned(),
             version: env!("CARGO_PKG_VERSION").to_owned(),
         }
     }
@@ -235,8 +250,60 @@ pub fn named_secrets(spec: &PaymentSystemSpec) -> BTreeSet<String> {
     let channels = (!spec.channels.simulator).then(|| spec.channels.secret_name.clone());
     let reconciliation =
         reconciliation::secrets(&spec.reconciliation).map(|secret| secret.name.clone());
+    let certificates = [
+        &spec.payment.certificate_ref,
+        &spec.callback.certificate_ref,
+    ]
+    .into_iter()
+    .flatten()
+    .map(|certificate| certificate.name.clone());
+    let tls = store_certificates(spec).chain(authorities(spec).into_iter().flatten());
     let stores = [mysql, redis, channels].into_iter().flatten();
-    stores.chain(reconciliation).collect()
+    stores
+        .chain(reconciliation)
+        .chain(certificates)
+        .chain(tls.map(|secret| secret.name))
+        .collect()
+}
+
+/// The keys of every certificate that a managed store shows.
+fn store_certificates(spec: &PaymentSystemSpec) -> impl Iterator<Item = SecretKeyRef> {
+    let shown = [&spec.mysql.tls, &spec.redis.tls].into_iter().flatten();
+    shown.flat_map(certificate_keys)
+}
+
+/// What a store reads of its certificate's Secret.
+pub fn certificate_keys(tls: &StoreTls) -> [SecretKeyRef; 2] {
+    [CERTIFICATE_FILE, PRIVATE_KEY_FILE].map(|key| SecretKeyRef {
+        name: tls.certificate_ref.name.clone(),
+        key: key.to_owned(),
+    })
+}
+
+/// By whom the database, the cache and the coordinator are verified.
+fn authorities(spec: &PaymentSystemSpec) -> [Option<SecretKeyRef>; 3] {
+    let (mysql, redis) = (&spec.mysql, &spec.redis);
+    let external = mysql.external.as_ref().map(|external| &external.tls);
+    let database = external.map_or_else(|| own(mysql.tls.as_ref()), |tls| named(tls.as_ref()));
+    let external = redis.external.as_ref().map(|external| &external.tls);
+    let cache = external.map_or_else(|| own(redis.tls.as_ref()), |tls| named(tls.as_ref()));
+    let external = spec.transaction_coordinator.external.as_ref();
+    let coordinator = external.and_then(|external| named(external.tls.as_ref()));
+    [database, cache, coordinator]
+}
+
+fn own(tls: Option<&StoreTls>) -> Option<SecretKeyRef> {
+    tls.map(|tls| SecretKeyRef {
+        name: tls.certificate_ref.name.clone(),
+        key: AUTHORITY_FILE.to_owned(),
+    })
+}
+
+fn named(tls: Option<&ServerTls>) -> Option<SecretKeyRef> {
+    tls.map(|tls| SecretKeyRef {
+        name: tls.ca_ref.name.clone(),
+        key: tls.ca_ref.key.clone(),
+    })
 }
 
 impl ValidSystem {
@@ -315,6 +382,34 @@ impl ValidSystem {
             || names::mysql(&self.name),
             |external| external.secret_name.clone(),
         )
+    }
+
+    /// By whom the database is verified. `None`: it is not.
+    pub fn mysql_authority(&self) -> Option<SecretKeyRef> {
+        let [database, _, _] = authorities(&self.spec);
+        database
+    }
+
+    /// By whom the cache is verified. `None`: it is not.
+    pub fn redis_authority(&self) -> Option<SecretKeyRef> {
+        let [_, cache, _] = authorities(&self.spec);
+        cache
+    }
+
+    /// By whom the transaction coordinator is verified. `None`: it is not.
+    pub fn coordinator_authority(&self) -> Option<SecretKeyRef> {
+        let [_, _, coordinator] = authorities(&self.spec);
+        coordinator
+    }
+
+    /// Secret with the certificate that a role shows.
+    pub fn certificate(&self, role: Role) -> Option<&str> {
+        let certificate = match role {
+            Role::Api => &self.spec.payment.certificate_ref,
+            Role::Callback => &self.spec.callback.certificate_ref,
+            _ => return None,
+        };
+        certificate.as_ref().map(|secret| secret.name.as_str())
     }
 
     /// The order service that comes with the system, if there is one.

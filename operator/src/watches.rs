@@ -1,8 +1,9 @@
 //! The watches that fill the cache and say which system to look at.
 //!
 //! Label-selected: objects of others are never received. Kinds that come from somebody else's
-//! CustomResourceDefinition are watched while that definition exists; Secrets that a
-//! PaymentSystem names are watched one by one.
+//! CustomResourceDefinition are watched while that definition exists, as its own watch says, or
+//! discovery where an operator may not see the cluster; Secrets that a PaymentSystem names are
+//! watched one by one.
 
 use std::{
     collections::{BTreeSet, HashMap},
@@ -27,8 +28,10 @@ use tracing::{info, warn};
 use crate::{
     build::labels,
     cache::{Cache, Item, Live, NamedSecret, SystemKey, key_digests, system_of, version},
+    discovery::{self, Discovery},
     health::Health,
     kinds::{Entry, KINDS, Kind},
+    scope::Scope,
 };
 
 /// Objects of one answer of a list, and kinds that are listed at a time: what an answer takes as a
@@ -43,6 +46,7 @@ pub struct Watches {
     cache: Arc<Cache>,
     touched: UnboundedSender<SystemKey>,
     health: Arc<Health>,
+    scope: Scope,
     lists: Arc<Semaphore>,
     secrets: Arc<Mutex<HashMap<(String, String), SecretWatch>>>,
 }
@@ -58,12 +62,14 @@ impl Watches {
         cache: Arc<Cache>,
         touched: UnboundedSender<SystemKey>,
         health: Arc<Health>,
+        scope: Scope,
     ) -> Self {
         Self {
             client,
             cache,
             touched,
             health,
+            scope,
             lists: Arc::new(Semaphore::new(LISTS_AT_A_TIME)),
             secrets: Arc::default(),
         }
@@ -78,10 +84,12 @@ impl Watches {
             first_lists.push(Arc::clone(&listed));
             let watches = self.clone();
             tasks.push(AbortOnDropHandle::new(tokio::spawn(async move {
-                if entry.optional {
-                    watches.follow_definition(entry, listed).await;
-                } else {
-                    watches.follow(entry, listed).await;
+                match &watches.scope {
+                    _ if !entry.optional => watches.follow(entry, listed).await,
+                    Scope::Cluster => watches.follow_definition(entry, listed).await,
+                    Scope::Namespace(_, discovery) => {
+                        watches.follow_discovery(entry, discovery, listed).await;
+                    }
                 }
             })));
         }
@@ -100,7 +108,7 @@ impl Watches {
 
     /// Keeps the cache equal to the cluster for one kind.
     async fn follow(&self, entry: &'static Entry, listed: Arc<Notify>) {
-        let api = Api::<DynamicObject>::all_with(self.client.clone(), &entry.resource());
+        let api = self.scope.objects(self.client.clone(), &entry.resource());
         let config = watcher::Config::default()
             .labels(labels::SELECTOR)
             .page_size(PAGE);
@@ -133,6 +141,9 @@ impl Watches {
                 Err(error) => {
                     turn = None;
                     warn!(kind = entry.name, %error, "watch failed; trying again");
+                    if self.doubt(entry) {
+                        return;
+                    }
                 }
             }
         }
@@ -181,8 +192,73 @@ impl Watches {
         }
     }
 
+    /// Follows an optional kind while the API server says that it serves it.
+    async fn follow_discovery(
+        &self,
+        entry: &'static Entry,
+        discovery: &Discovery,
+        listed: Arc<Notify>,
+    ) {
+        let mut found = discovery.found();
+        let mut following: Option<AbortOnDropHandle<()>> = None;
+        let mut installed = false;
+        let (ready, ended) = (Arc::new(Notify::new()), Arc::new(Notify::new()));
+        loop {
+            let kinds = found.borrow_and_update().clone();
+            match kinds.map(|kinds| kinds.contains(&entry.kind)) {
+                Some(true) if following.is_none() => {
+                    let watches = self.clone();
+                    let (first, end) = (Arc::clone(&ready), Arc::clone(&ended));
+                    following = Some(AbortOnDropHandle::new(tokio::spawn(async move {
+                        watches.follow(entry, first).await;
+                        end.notify_one();
+                    })));
+                }
+                Some(false) => {
+                    following = None;
+                    if installed {
+                        info!("{} is no longer installed", entry.name);
+                        self.set_installed(entry.kind, false);
+                    }
+                    installed = false;
+                    listed.notify_one();
+                }
+                _ => {}
+            }
+            tokio::select! {
+                () = ready.notified() => {
+                    installed = true;
+                    self.set_installed(entry.kind, true);
+                    listed.notify_one();
+                }
+                // What was installed anew meanwhile is listed anew.
+                () = ended.notified() => {
+                    following = None;
+                    tokio::time::sleep(discovery::SOONEST).await;
+                }
+                changed = found.changed() => if changed.is_err() {
+                    return;
+                },
+            }
+        }
+    }
+
+    /// What fails of an optional kind may no longer be installed. Returns whether discovery has to
+    /// say so.
+    fn doubt(&self, entry: &Entry) -> bool {
+        match &self.scope {
+            Scope::Namespace(_, discovery) if entry.optional => {
+                discovery.doubt();
+                true
+            }
+            _ => false,
+        }
+    }
+
     fn set_installed(&self, kind: Kind, installed: bool) {
         if !installed {
+            // Its last watch may have ended with a failure.
+            self.health.watch(kind.name(), true);
             self.cache.replace(kind, Vec::new());
         }
         self.cache.set_installed(kind, installed);

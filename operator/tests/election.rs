@@ -9,17 +9,17 @@
     reason = "helpers of tests"
 )]
 
-mod cluster;
-#[path = "election/operator.rs"]
-mod operator;
 #[path = "election/proxy.rs"]
 mod proxy;
+mod support;
 
-use cluster::{Cluster, NAMESPACE};
-use operator::{Operator, holder, install};
 use payment_operator::kinds::Kind;
 use proxy::Proxy;
 use serde_json::json;
+use support::{
+    cluster::{Cluster, NAMESPACE},
+    process::{self as operator, Operator, holder, install, installation},
+};
 
 /// Long enough for a busy computer to renew it.
 const LEASE_SECONDS: u32 = 10;
@@ -61,7 +61,7 @@ async fn until_leads(cluster: &Cluster, pod: &str) {
 #[tokio::test]
 async fn a_leader_that_was_paused_beyond_its_lease_writes_nothing_and_ends() {
     let cluster = Cluster::start().await;
-    install(&cluster).await;
+    install(&cluster, &installation()).await;
     let mut first = Operator::start(&cluster, "operator-a", cluster.port(), LEASE_SECONDS).await;
     until_leads(&cluster, "operator-a").await;
     let second = Operator::start(&cluster, "operator-b", cluster.port(), LEASE_SECONDS).await;
@@ -93,7 +93,7 @@ async fn a_leader_that_was_paused_beyond_its_lease_writes_nothing_and_ends() {
 #[tokio::test]
 async fn a_write_that_is_delivered_after_its_lease_is_refused_by_the_api_server() {
     let cluster = Cluster::start().await;
-    install(&cluster).await;
+    install(&cluster, &installation()).await;
     let proxy = Proxy::start(cluster.port()).await;
     let first = Operator::start(&cluster, "operator-a", proxy.port, LEASE_SECONDS).await;
     until_leads(&cluster, "operator-a").await;
@@ -123,7 +123,7 @@ async fn a_write_that_is_delivered_after_its_lease_is_refused_by_the_api_server(
 #[tokio::test]
 async fn a_leader_that_is_told_to_stop_hands_over_at_once() {
     let cluster = Cluster::start().await;
-    install(&cluster).await;
+    install(&cluster, &installation()).await;
     // Nobody would wait ten minutes.
     let mut first = Operator::start(&cluster, "operator-a", cluster.port(), 600).await;
     until_leads(&cluster, "operator-a").await;

@@ -11,12 +11,16 @@
 mod alerts;
 #[path = "manifests/coordinator.rs"]
 mod coordinator;
+#[path = "manifests/network.rs"]
+mod network;
 #[path = "manifests/orders.rs"]
 mod orders;
 #[path = "manifests/reconciliation.rs"]
 mod reconciliation;
 #[path = "manifests/rotation.rs"]
 mod rotation;
+#[path = "manifests/tls.rs"]
+mod tls;
 
 use std::{collections::BTreeSet, sync::Arc};
 
@@ -127,8 +131,24 @@ fn the_installation_is_as_committed() {
         image: "registry.example/payment-operator:1.0".to_owned(),
         runtime_image: "registry.example/payment-runtime:1.0".to_owned(),
         simulator_image: Some("registry.example/channel-simulator:1.0".to_owned()),
+        ..Installation::default()
     };
     insta::assert_snapshot!("installation", install::yaml(&installation).unwrap());
+}
+
+#[test]
+fn the_installation_for_namespaces_is_as_committed() {
+    let installation = Installation {
+        namespace: "payment-system".to_owned(),
+        image: "registry.example/payment-operator:1.0".to_owned(),
+        runtime_image: "registry.example/payment-runtime:1.0".to_owned(),
+        watch_namespaces: vec!["team-a".to_owned()],
+        ..Installation::default()
+    };
+    insta::assert_snapshot!(
+        "installation_for_namespaces",
+        install::yaml(&installation).unwrap()
+    );
 }
 
 #[test]

@@ -9,6 +9,7 @@
 )]
 
 mod cluster;
+mod judge;
 #[path = "rollouts/pods.rs"]
 mod pods;
 
@@ -212,7 +213,14 @@ async fn a_rollout_whose_pods_fail_beside_the_earlier_ones_is_taken_back() {
         ),
         "{message}"
     );
-    assert!(message.contains("as in generation 2"), "{message}");
+    // Told by the pass after the one that takes it back.
+    let whole = async |cluster: &Cluster| {
+        let stalled = cluster.find_condition("demo", "Stalled").await;
+        stalled.is_some_and(|(_, message)| message.contains("as in generation 2"))
+    };
+    cluster.until("what the services run as", whole).await;
+    let told = "generation 3 was taken back";
+    judge::judged(&cluster, ("Failed", told), ("Degraded", told)).await;
 
     // It is not tried again by itself, but when it is edited.
     let writes = cluster.settled().await;

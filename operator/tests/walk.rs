@@ -16,31 +16,6 @@
     reason = "helpers of tests"
 )]
 
-mod cluster;
-#[path = "crash/faults.rs"]
-#[allow(dead_code, reason = "no request fails here")]
-mod faults;
-#[path = "crash/kubelet.rs"]
-mod kubelet;
-#[path = "crash/operator.rs"]
-#[allow(dead_code, reason = "no operator dies here")]
-mod operator;
-#[path = "crash/run.rs"]
-#[allow(dead_code, reason = "each change is a step of its own here")]
-mod run;
-#[path = "crash/scenario.rs"]
-#[allow(dead_code, reason = "each change is a step of its own here")]
-mod scenario;
-#[path = "crash/stale.rs"]
-#[allow(dead_code, reason = "no watch is held back here")]
-mod stale;
-#[path = "crash/state.rs"]
-#[allow(dead_code, reason = "passwords and digests are compared, too")]
-mod state;
-#[path = "crash/world.rs"]
-#[allow(dead_code, reason = "states are compared, not histories")]
-mod world;
-
 #[path = "walk/invalid.rs"]
 mod invalid;
 #[path = "walk/leaf.rs"]
@@ -49,67 +24,26 @@ mod leaf;
 mod mask;
 #[path = "walk/scene.rs"]
 mod scene;
+mod support;
 #[path = "walk/values.rs"]
 mod values;
 #[path = "walk/visit.rs"]
 mod visit;
 
-use cluster::Cluster;
-use kube::{
-    Api, Client,
-    api::{ApiResource, DynamicObject, ListParams, PostParams},
-    core::GroupVersionKind,
-};
+use kube::Client;
 use payment_operator::kinds::KINDS;
 use scene::Scene;
 use serde_json::json;
+use support::{
+    cluster::{self, Cluster},
+    optional, run, scenario, state, world,
+};
 use world::World;
-
-/// The kinds that other projects bring are there, too.
-async fn install_optional_kinds(client: &Client) {
-    let gvk = GroupVersionKind::gvk("apiextensions.k8s.io", "v1", "CustomResourceDefinition");
-    let api = Api::<DynamicObject>::all_with(client.clone(), &ApiResource::from_gvk(&gvk));
-    for entry in KINDS.iter().filter(|entry| entry.optional) {
-        let schema = json!({"openAPIV3Schema": {
-            "type": "object",
-            "properties": {"spec": {"type": "object", "x-kubernetes-preserve-unknown-fields": true}},
-        }});
-        let definition = json!({
-            "apiVersion": "apiextensions.k8s.io/v1",
-            "kind": "CustomResourceDefinition",
-            "metadata": {
-                "name": entry.crd_name(),
-                "annotations": {"api-approved.kubernetes.io": "unapproved, for a test"},
-            },
-            "spec": {
-                "group": entry.group,
-                "scope": "Namespaced",
-                "names": {"kind": entry.name, "plural": entry.plural},
-                "versions": [{"name": entry.version, "served": true, "storage": true, "schema": schema}],
-            },
-        });
-        let definition = serde_json::from_value(definition).unwrap();
-        api.create(&PostParams::default(), &definition)
-            .await
-            .unwrap();
-    }
-}
 
 async fn start() -> (Cluster, World, Client) {
     let cluster = Cluster::start().await;
-    install_optional_kinds(&cluster.client).await;
-    for entry in KINDS.iter().filter(|entry| entry.optional) {
-        cluster
-            .until(entry.name, async |cluster: &Cluster| {
-                cluster
-                    .api(entry.kind)
-                    .list(&ListParams::default())
-                    .await
-                    .is_ok()
-            })
-            .await;
-    }
-    scene::growing_volumes(&cluster.client).await;
+    optional::install(&cluster).await;
+    scenario::growing_volumes(&cluster.client).await;
     let mut configuration = cluster.operator_configuration();
     configuration.default_retry = false;
     let operators = Client::try_from(configuration).unwrap();

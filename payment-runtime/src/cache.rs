@@ -9,10 +9,13 @@ use anyhow::Context as _;
 use async_trait::async_trait;
 use contract::config;
 use redis::aio::{ConnectionManager, ConnectionManagerConfig};
-use redis::{Client, ConnectionAddr, ConnectionInfo, IntoConnectionInfo as _};
+use redis::{Client, ConnectionAddr, IntoConnectionInfo as _, TlsCertificates};
 use tokio::sync::OnceCell;
+use tokio::time::error::Elapsed;
 
+use crate::authority;
 use crate::ports::{OrderCache, Seen};
+use crate::silence::Silence;
 
 const KEY_PREFIX: &str = "payment:idempotent:";
 
@@ -22,6 +25,7 @@ pub struct Cache {
     connection: OnceCell<ConnectionManager>,
     timeout: Duration,
     window: Duration,
+    silence: Silence,
 }
 
 impl Cache {
@@ -32,13 +36,23 @@ impl Cache {
                 .with_context(|| format!("cannot read the cache password from {}", file.display()))
         };
         let password = config.password_file.as_ref().map(read).transpose()?;
-        let info = address(config, password.as_deref().map(str::trim_end))?;
         Ok(Self {
-            client: Client::open(info).context("the cache's address is not valid")?,
+            client: client(config, password.as_deref().map(str::trim_end))?,
             connection: OnceCell::new(),
             timeout: Duration::from_millis(config.timeout_milliseconds),
             window: Duration::from_secs(window_seconds),
+            silence: Silence::default(),
         })
+    }
+
+    /// Logs why it does not answer, once.
+    fn tell<T>(&self, answer: &Result<redis::RedisResult<T>, Elapsed>) {
+        let why = match answer {
+            Ok(Ok(_)) => None,
+            Ok(Err(error)) => Some(error.to_string()),
+            Err(_) => Some(format!("no answer within {:?}", self.timeout)),
+        };
+        self.silence.tell("the cache", why);
     }
 
     async fn connection(&self) -> redis::RedisResult<ConnectionManager> {
@@ -53,20 +67,33 @@ impl Cache {
     }
 }
 
-/// Where the cache is, and what lets us in.
-pub(crate) fn address(
-    config: &config::Redis,
-    password: Option<&str>,
-) -> anyhow::Result<ConnectionInfo> {
-    let address = ConnectionAddr::Tcp(config.host.clone(), config.port);
-    let info = address
-        .into_connection_info()
-        .context("the cache's address is not valid")?;
-    let Some(password) = password else {
-        return Ok(info);
+/// Where the cache is, what lets us in, and who vouches for it.
+pub(crate) fn client(config: &config::Redis, password: Option<&str>) -> anyhow::Result<Client> {
+    const INVALID: &str = "the cache's address is not valid";
+    let (host, port) = (config.host.clone(), config.port);
+    let address = match &config.tls {
+        None => ConnectionAddr::Tcp(host, port),
+        Some(_) => ConnectionAddr::TcpTls {
+            host,
+            port,
+            insecure: false,
+            tls_params: None,
+        },
     };
-    let settings = info.redis_settings().clone().set_password(password);
-    Ok(info.set_redis_settings(settings))
+    let mut info = address.into_connection_info().context(INVALID)?;
+    if let Some(password) = password {
+        let settings = info.redis_settings().clone().set_password(password);
+        info = info.set_redis_settings(settings);
+    }
+    let Some(tls) = &config.tls else {
+        return Client::open(info).context(INVALID);
+    };
+    let authorities = authority::read(&tls.ca_file).context("redis.tls cannot be used")?;
+    let trusted = TlsCertificates {
+        client_tls: None,
+        root_cert: Some(authorities),
+    };
+    Client::build_with_tls(info, trusted).context("redis.tls cannot be used")
 }
 
 #[async_trait]
@@ -99,6 +126,8 @@ impl OrderCache for Cache {
                 .query_async::<String>(&mut connection)
                 .await
         };
-        matches!(tokio::time::timeout(self.timeout, ask).await, Ok(Ok(_)))
+        let answer = tokio::time::timeout(self.timeout, ask).await;
+        self.tell(&answer);
+        matches!(answer, Ok(Ok(_)))
     }
 }

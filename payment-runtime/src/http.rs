@@ -1,5 +1,5 @@
-//! What every HTTP surface of the runtime shares: listening, request ids and trace ids, bounds,
-//! metrics, and draining at the end.
+//! What every HTTP surface of the runtime shares: listening with or without TLS, request ids and
+//! trace ids, bounds, metrics, and draining at the end.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,6 +11,8 @@ use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
+use axum::serve::Listener;
+use contract::config::Listen;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
@@ -20,8 +22,10 @@ use tracing::Instrument as _;
 use uuid::Uuid;
 
 use crate::api::Problem;
+use crate::certificate::Certificate;
 use crate::ports::Host;
 use crate::telemetry::Metrics;
+use crate::tls::TlsListener;
 
 /// How long a client may send nothing of a body it has begun: it holds a slot meanwhile.
 const BODY_SILENCE_MAX: Duration = Duration::from_secs(10);
@@ -139,6 +143,7 @@ pub struct Bound {
     pub address: SocketAddr,
     listener: TcpListener,
     router: Router,
+    certificate: Option<Arc<Certificate>>,
 }
 
 impl Bound {
@@ -154,27 +159,75 @@ impl Bound {
             address,
             listener,
             router,
+            certificate: None,
         })
+    }
+
+    /// Binds a role's own port, which speaks HTTPS where a certificate is configured.
+    pub async fn public(listen: &Listen, router: Router) -> anyhow::Result<Self> {
+        let certificate = match &listen.certificate_directory {
+            Some(directory) => Some(Arc::new(
+                Certificate::load(directory).context("HTTPS cannot be served")?,
+            )),
+            None => None,
+        };
+        Ok(Self {
+            certificate,
+            ..Self::new(&listen.http, router).await?
+        })
+    }
+
+    /// Keeps the certificate current until `stop`; there may be none.
+    pub fn renewal(
+        &self,
+        metrics: Metrics,
+        stop: CancellationToken,
+    ) -> impl Future<Output = ()> + Send + 'static {
+        let certificate = self.certificate.clone();
+        async move {
+            if let Some(certificate) = certificate {
+                certificate.watch(&metrics, stop).await;
+            }
+        }
     }
 
     /// Serves until `stop`, then lets requests in flight finish within `drain`.
     pub async fn serve(self, stop: CancellationToken, drain: Duration) -> anyhow::Result<()> {
-        let signal = stop.clone();
-        let serving = axum::serve(self.listener, self.router)
-            .with_graceful_shutdown(async move { signal.cancelled().await });
-        let deadline = async {
-            stop.cancelled().await;
-            tokio::time::sleep(drain).await;
+        let deadline = {
+            let stop = stop.clone();
+            async move {
+                stop.cancelled().await;
+                tokio::time::sleep(drain).await;
+            }
+        };
+        let serving = async {
+            match self.certificate {
+                Some(certificate) => {
+                    let listener = TlsListener::new(self.listener, certificate)?;
+                    serve_on(listener, self.router, stop).await
+                }
+                None => serve_on(self.listener, self.router, stop).await,
+            }
         };
         tokio::select! {
             biased;
-            ended = async { serving.await } => ended.context("the HTTP server failed"),
+            ended = serving => ended,
             () = deadline => {
                 tracing::warn!("requests were still in flight when the drain time ended");
                 Ok(())
             }
         }
     }
+}
+
+async fn serve_on<L>(listener: L, router: Router, stop: CancellationToken) -> anyhow::Result<()>
+where
+    L: Listener<Addr = SocketAddr>,
+{
+    axum::serve(listener, router)
+        .with_graceful_shutdown(stop.cancelled_owned())
+        .await
+        .context("the HTTP server failed")
 }
 
 #[cfg(test)]

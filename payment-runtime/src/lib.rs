@@ -8,12 +8,15 @@
 //! [`orders`] know HTTP status codes.
 
 pub mod api;
+mod authority;
 pub mod batch;
 pub mod cache;
 pub mod callback;
+pub mod certificate;
 pub mod clock;
 pub mod confirming;
 mod csv;
+mod files;
 mod hash;
 pub mod http;
 mod inbox;
@@ -30,6 +33,8 @@ pub mod records;
 pub mod refunds;
 pub mod roles;
 pub mod rotate;
+mod silence;
 pub mod store;
 pub mod telemetry;
+mod tls;
 pub mod worker;

@@ -35,9 +35,9 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Command {
     /// Serve the payment API
-    Api(File),
+    Api(Serve),
     /// Receive the channels' callbacks
-    Callback(File),
+    Callback(Serve),
     /// Ask the channels about payments whose outcome is open
     Worker(File),
     /// Compare bills with payments: once with --days or --date, else serve reports
@@ -58,7 +58,7 @@ enum Command {
     /// with 2 if the bill is not there yet
     Prove(prove_command::Prove),
     /// Every serving role in one process
-    All(File),
+    All(Serve),
     /// Print the OpenAPI document of the payment API (docs/openapi.json)
     Openapi,
     /// Print the error catalogue of the payment API (docs/errors.md)
@@ -70,6 +70,15 @@ struct File {
     /// The configuration file (YAML)
     #[arg(long, value_name = "FILE")]
     config: PathBuf,
+}
+
+#[derive(clap::Args)]
+struct Serve {
+    #[command(flatten)]
+    file: File,
+    /// Serve HTTPS with tls.crt and tls.key of this directory; renewed files are taken up
+    #[arg(long, value_name = "DIRECTORY")]
+    certificate: Option<PathBuf>,
 }
 
 #[derive(clap::Args)]
@@ -131,11 +140,11 @@ fn start(command: Command) -> anyhow::Result<ExitCode> {
 async fn run(command: Command) -> anyhow::Result<ExitCode> {
     let done = match command {
         Command::Prove(asked) => return prove_command::run(asked).await,
-        Command::Api(file) => serve(Role::Api, &file.config).await,
-        Command::Callback(file) => serve(Role::Callback, &file.config).await,
-        Command::Worker(file) => serve(Role::Worker, &file.config).await,
+        Command::Api(asked) => serve_public(Role::Api, asked).await,
+        Command::Callback(asked) => serve_public(Role::Callback, asked).await,
+        Command::Worker(file) => serve(Role::Worker, read(&file.config)?).await,
         Command::Orders(file) => serve_orders(&file.config).await,
-        Command::All(file) => serve(Role::All, &file.config).await,
+        Command::All(asked) => serve_public(Role::All, asked).await,
         Command::Migrate(file) => roles::migrate(&read(&file.config)?).await,
         Command::Rotate(asked) => {
             rotate::run(&read(&asked.file.config)?, &asked.passwords, asked.phase).await
@@ -161,15 +170,23 @@ fn read(file: &Path) -> anyhow::Result<RuntimeConfig> {
     RuntimeConfig::parse(&text).with_context(|| format!("{} cannot be used", file.display()))
 }
 
-fn prepare(file: &Path) -> anyhow::Result<Arc<Parts>> {
-    let config = read(file)?;
+fn prepare(config: RuntimeConfig) -> anyhow::Result<Arc<Parts>> {
     // It names files with secrets and holds none.
     tracing::info!(config = serde_json::to_string(&config)?, "configuration");
     roles::prepare(config)
 }
 
-async fn serve(role: Role, file: &Path) -> anyhow::Result<()> {
-    let parts = prepare(file)?;
+/// A role that may be asked for from outside. Roles share a file, and each has its certificate.
+async fn serve_public(role: Role, asked: Serve) -> anyhow::Result<()> {
+    let mut config = read(&asked.file.config)?;
+    if let Some(directory) = asked.certificate {
+        config.listen.certificate_directory = Some(directory);
+    }
+    serve(role, config).await
+}
+
+async fn serve(role: Role, config: RuntimeConfig) -> anyhow::Result<()> {
+    let parts = prepare(config)?;
     let stop = CancellationToken::new();
     stop_on_signal(stop.clone())?;
     Service::bind(role, parts).await?.run(stop).await
@@ -202,9 +219,9 @@ async fn run_reconcile(arguments: Reconcile) -> anyhow::Result<()> {
         if arguments.channel.is_some() || arguments.dry_run {
             bail!("--channel and --dry-run go with --days or --date");
         }
-        return serve(Role::Reconcile, &arguments.file.config).await;
+        return serve(Role::Reconcile, read(&arguments.file.config)?).await;
     }
-    let parts = prepare(&arguments.file.config)?;
+    let parts = prepare(read(&arguments.file.config)?)?;
     let mut plan = match arguments.date {
         Some(day) => Plan::day(&parts.payments, day),
         None => Plan::last_days(&parts.payments, arguments.days.unwrap_or(1)),

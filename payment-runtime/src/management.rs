@@ -14,9 +14,12 @@ use axum::routing::get;
 use axum::{Json, Router};
 use contract::Role;
 use serde_json::{Value, json};
+use tokio::time::error::Elapsed;
 use tokio_util::sync::CancellationToken;
 
+use crate::ports::StoreError;
 use crate::roles::Parts;
+use crate::silence::Silence;
 
 /// How often dependencies are looked at.
 const CHECK_INTERVAL: Duration = Duration::from_secs(3);
@@ -30,6 +33,8 @@ pub struct Health {
     cache: AtomicBool,
     coordinator: AtomicBool,
     draining: AtomicBool,
+    /// Of the database.
+    silence: Silence,
 }
 
 impl Health {
@@ -41,6 +46,7 @@ impl Health {
             cache: AtomicBool::new(false),
             coordinator: AtomicBool::new(false),
             draining: AtomicBool::new(false),
+            silence: Silence::default(),
         })
     }
 
@@ -77,6 +83,7 @@ impl Health {
         let (database, cache, coordinator) =
             futures::join!(database, self.cache_answers(), self.coordinator_answers());
         let metrics = &self.parts.payments.metrics;
+        self.tell(&database);
         let database = matches!(database, Ok(Ok(())));
         self.database.store(database, Ordering::Relaxed);
         metrics.set_dependency("mysql", database);
@@ -88,6 +95,16 @@ impl Health {
             self.coordinator.store(up, Ordering::Relaxed);
             metrics.set_dependency("coordinator", up);
         }
+    }
+
+    /// Logs why the database does not answer, once.
+    fn tell(&self, answer: &Result<Result<(), StoreError>, Elapsed>) {
+        let why = match answer {
+            Ok(Ok(())) => None,
+            Ok(Err(error)) => Some(causes(error)),
+            Err(_) => Some(format!("no answer within {CHECK_TIMEOUT:?}")),
+        };
+        self.silence.tell("the database", why);
     }
 
     async fn cache_answers(&self) -> Option<bool> {
@@ -130,6 +147,12 @@ impl Health {
         }
         json!({"status": status(self.ready()), "components": components})
     }
+}
+
+/// An error with everything that led to it.
+fn causes(error: &dyn std::error::Error) -> String {
+    let causes = std::iter::successors(error.source(), |error| error.source());
+    causes.fold(error.to_string(), |all, cause| format!("{all}: {cause}"))
 }
 
 /// The routes of the management port.

@@ -99,7 +99,7 @@ async fn wait_for_database(store: &Store) -> anyhow::Result<()> {
         match store.ping().await {
             Ok(()) => return Ok(()),
             Err(error) if attempt % 25 == 1 => {
-                let error = &error as &dyn std::error::Error;
+                let error = format!("{:#}", anyhow::Error::new(error));
                 tracing::info!(error, "waiting for the database");
             }
             Err(_) => {}
@@ -167,7 +167,7 @@ impl Service {
         let limit = payments.config.payment.max_concurrent_requests;
         let surface = Surface::new(payments.metrics.clone(), payments.host.clone(), limit);
         let routes = routes(role, &parts, orders.as_ref()).fallback(api::no_such_route);
-        let http = Bound::new(&payments.config.listen.http, surface.wrap(routes)).await?;
+        let http = Bound::public(&payments.config.listen, surface.wrap(routes)).await?;
         let routes = management::router(health.clone());
         let management = Bound::new(&payments.config.listen.management, routes).await?;
         let addresses = Addresses {
@@ -201,6 +201,8 @@ impl Service {
         let telling = tokio::spawn(tell(self.role, self.parts.clone(), stop.clone()));
         let checking = tokio::spawn(check_ledger(self.role, self.parts.clone(), stop.clone()));
         let reload = tokio::spawn(reload_keys(self.parts.channels.clone(), stop.clone()));
+        let metrics = self.parts.payments.metrics.clone();
+        let renewal = tokio::spawn(self.http.renewal(metrics, end.clone()));
         let http = tokio::spawn(self.http.serve(close_listener.clone(), drain));
         tracing::info!(
             role = %self.role, http = %self.addresses.http,
@@ -219,7 +221,7 @@ impl Service {
         }
         end.cancel();
         let _ = tokio::join!(
-            watch, management, checking, sealing, telling, reload, ordering
+            watch, management, checking, sealing, telling, reload, renewal, ordering
         );
         self.parts.store.close().await;
         tracing::info!("stopped");

@@ -67,6 +67,8 @@ pub struct Metrics {
     ledger_violations: Gauge,
     ledger_sealed: Counter,
     confirmations: Confirmations,
+    certificate_expiry: Family<Labels, Gauge>,
+    certificate_unusable: Family<Labels, Gauge>,
     registry: std::sync::Arc<Registry>,
 }
 
@@ -139,6 +141,8 @@ impl Metrics {
         let ledger_unsealed = Gauge::default();
         let ledger_violations = Gauge::default();
         let ledger_sealed = Counter::default();
+        let certificate_expiry = Family::default();
+        let certificate_unusable = Family::default();
         let mut r = Registry::default();
         r.register(
             counter_name(names::PAYMENTS),
@@ -241,6 +245,16 @@ impl Metrics {
             ledger_sealed.clone(),
         );
         let confirmations = Confirmations::registered(&mut r);
+        r.register(
+            names::CERTIFICATE_EXPIRY,
+            "Unix time at which the certificate that is shown expires",
+            Clone::clone(&certificate_expiry),
+        );
+        r.register(
+            names::CERTIFICATE_UNUSABLE,
+            "1 while the certificate's files cannot be used",
+            Clone::clone(&certificate_unusable),
+        );
         Self {
             payments,
             api_duration,
@@ -263,6 +277,8 @@ impl Metrics {
             ledger_violations,
             ledger_sealed,
             confirmations,
+            certificate_expiry,
+            certificate_unusable,
             registry: std::sync::Arc::new(r),
         }
     }
@@ -424,6 +440,16 @@ impl Metrics {
         let age = |since: jiff::Timestamp| now.as_second() - since.as_second();
         all.oldest.set(counts.oldest.map_or(0, age).max(0));
         all.needing_attention.set(gauge(counts.needing_attention));
+    }
+
+    /// When the certificate that is shown expires, in seconds since the epoch, and whether its
+    /// files hold something else that cannot be used. Without a call there is no such metric.
+    pub fn set_certificate(&self, expires_at: i64, unusable: bool) {
+        let none = Labels::new();
+        self.certificate_expiry.get_or_create(&none).set(expires_at);
+        self.certificate_unusable
+            .get_or_create(&none)
+            .set(i64::from(unusable));
     }
 
     /// What a check of the ledger found wrong.

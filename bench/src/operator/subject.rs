@@ -35,6 +35,8 @@ impl Subject {
             .env("RUNTIME_IMAGE", "registry.example/payment-runtime:1.0")
             .env("SIMULATOR_IMAGE", "registry.example/channel-simulator:1.0")
             .env("RUST_LOG", "warn")
+            // As it is installed.
+            .env("MIMALLOC_PURGE_DELAY", "0")
             .stdout(log)
             .stderr(Stdio::inherit());
         let subject = Self {

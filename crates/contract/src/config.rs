@@ -52,6 +52,10 @@ pub struct RuntimeConfig {
 pub struct Listen {
     pub http: String,
     pub management: String,
+    /// Holds [`names::CERTIFICATE_FILE`] and [`names::PRIVATE_KEY_FILE`]: `http` then speaks HTTPS.
+    /// `--certificate` takes its place. The management port never does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub certificate_directory: Option<PathBuf>,
 }
 
 impl Default for Listen {
@@ -59,6 +63,7 @@ impl Default for Listen {
         Self {
             http: format!("0.0.0.0:{}", crate::ports::HTTP),
             management: format!("0.0.0.0:{}", crate::ports::MANAGEMENT),
+            certificate_directory: None,
         }
     }
 }
@@ -76,6 +81,17 @@ pub struct Mysql {
     /// Connections one process holds at most.
     #[serde(default = "ten")]
     pub max_connections: u32,
+    /// Absent: encrypted if the server offers it, and whoever answers is believed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
+}
+
+/// A connection is encrypted, and the server must show a certificate for its host name.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Tls {
+    /// PEM file with the authorities that the server's certificate is verified by.
+    pub ca_file: PathBuf,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -89,6 +105,9 @@ pub struct Redis {
     /// Time-out of one command; a slower cache is treated as absent.
     #[serde(default = "redis_timeout")]
     pub timeout_milliseconds: u64,
+    /// Absent: plain.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 /// The Seata transaction coordinator.
@@ -98,6 +117,9 @@ pub struct Coordinator {
     pub host: String,
     pub port: u16,
     pub transaction_group: String,
+    /// Absent: plain. Coordinators speak no TLS themselves, what stands in front of one does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tls: Option<Tls>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -49,3 +49,7 @@ pub const CONFIRMATIONS_WAITING: &str = "payment_confirmations_waiting";
 pub const CONFIRMATIONS_OLDEST: &str = "payment_confirmations_oldest_waiting_seconds";
 /// Gauge: refused payments whose money nobody gives back unless a person does.
 pub const CONFIRMATIONS_ATTENTION: &str = "payment_confirmations_needing_attention";
+/// Gauge: Unix time at which the certificate that the HTTPS port shows expires. Absent without one.
+pub const CERTIFICATE_EXPIRY: &str = "payment_certificate_expiry_timestamp_seconds";
+/// Gauge: 1 while the certificate's files cannot be used and the former certificate is shown.
+pub const CERTIFICATE_UNUSABLE: &str = "payment_certificate_reload_failing";

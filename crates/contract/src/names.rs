@@ -19,6 +19,19 @@ pub const NOTIFY_SECRET_FILE: &str = "secret";
 /// Directory where the list of those who may act is mounted as [`PEOPLE_FILE`].
 pub const PEOPLE_DIRECTORY: &str = "/etc/payment/people";
 pub const PEOPLE_FILE: &str = "people";
+/// Directory where the certificate that a role shows is mounted as [`CERTIFICATE_FILE`] and
+/// [`PRIVATE_KEY_FILE`].
+pub const CERTIFICATE_DIRECTORY: &str = "/etc/payment/certificate";
+/// Keys of a Secret of type `kubernetes.io/tls`, and files of the same names.
+pub const CERTIFICATE_FILE: &str = "tls.crt";
+pub const PRIVATE_KEY_FILE: &str = "tls.key";
+/// Directories where the authorities of the database, the cache and the transaction coordinator are
+/// mounted as [`AUTHORITY_FILE`].
+pub const MYSQL_AUTHORITY_DIRECTORY: &str = "/etc/payment/mysql-ca";
+pub const REDIS_AUTHORITY_DIRECTORY: &str = "/etc/payment/redis-ca";
+pub const COORDINATOR_AUTHORITY_DIRECTORY: &str = "/etc/payment/coordinator-ca";
+/// Key of a Secret, and file of the same name.
+pub const AUTHORITY_FILE: &str = "ca.crt";
 /// Where a reconciliation run leaves its [`crate::RunSummary`] for the operator to read.
 pub const TERMINATION_MESSAGE_PATH: &str = "/dev/termination-log";
 /// The databases of payments, of the transaction coordinator, and of orders and stock. Each has a

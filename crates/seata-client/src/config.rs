@@ -48,6 +48,20 @@ pub struct Config {
     pub end_tries: u32,
     /// How long one of these tries waits for a channel when there is none.
     pub end_wait: Duration,
+    /// Connections are encrypted, and whoever answers is verified. Coordinators speak no TLS
+    /// themselves: something in front of one does. `None`: plain.
+    #[cfg(feature = "tls")]
+    pub tls: Option<Tls>,
+}
+
+/// Whom a client believes to be the coordinator.
+#[cfg(feature = "tls")]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Tls {
+    /// The DNS name or address that the certificate must be for, whatever the client connects to.
+    pub server_name: String,
+    /// Certificates of authorities, PEM; no others are believed.
+    pub authorities: Vec<u8>,
 }
 
 impl Config {
@@ -74,6 +88,8 @@ impl Config {
             phase_two_timeout: Duration::from_secs(15),
             end_tries: 5,
             end_wait: Duration::from_secs(2),
+            #[cfg(feature = "tls")]
+            tls: None,
         }
     }
 
@@ -130,6 +146,10 @@ pub enum ConfigError {
         bytes: usize,
         max: usize,
     },
+    #[error("{name:?} is neither a DNS name nor an address that a certificate could be for")]
+    ServerName { name: String },
+    #[error("the authorities that verify the coordinator are not certificates in PEM")]
+    Authorities,
     #[error("a client starts within a tokio runtime, which then serves it")]
     NoRuntime,
     #[error("{what} is 0: it must be at least 1")]

@@ -26,11 +26,18 @@ pub(crate) const ORDERS_URL: &[Rule] = &[
     ),
 ];
 
-/// On `spec.payment`.
-pub(crate) const PAYMENT: &[Rule] = &[rule(
-    "self.expiresInSeconds >= self.idempotencyWindowSeconds",
-    "payment.expiresInSeconds must not be smaller than payment.idempotencyWindowSeconds",
-)];
+/// On `spec.payment`. `kubectl scale` and autoscalers of one's own write `replicas`; where nothing
+/// would come of it they are told.
+pub(crate) const PAYMENT: &[Rule] = &[
+    rule(
+        "self.expiresInSeconds >= self.idempotencyWindowSeconds",
+        "payment.expiresInSeconds must not be smaller than payment.idempotencyWindowSeconds",
+    ),
+    rule(
+        "self.replicas == oldSelf.replicas || !self.autoscaling.enabled || !oldSelf.autoscaling.enabled",
+        "payment.replicas has no effect while payment.autoscaling is on: change its minReplicas and maxReplicas, or set payment.autoscaling.enabled to false",
+    ),
+];
 
 /// On `spec.reconciliation`.
 pub(crate) const RECONCILIATION: &[Rule] = &[
@@ -132,6 +139,18 @@ pub(crate) const GATEWAY: &[Rule] = &[
         "expose.gateway.parentRefs names a Gateway with and without a listener: add sectionName to each, or keep the one without",
     ),
 ];
+
+/// On `spec.network`.
+pub(crate) const NETWORK: &[Rule] = &[rule(
+    "self.policies || !(has(self.clientNamespaces) || has(self.monitoringNamespaces) || has(self.egressCidrs))",
+    "network.policies is false, so that clientNamespaces, monitoringNamespaces and egressCidrs have no effect: remove them, or set it to true",
+)];
+
+/// On `spec.network.egressCidrs`.
+pub(crate) const CIDRS: &[Rule] = &[rule(
+    "self.all(c, isCIDR(c) && string(cidr(c).masked()) == c)",
+    "network.egressCidrs: a range of addresses is its first address and the length of their common part, such as 203.0.113.0/24",
+)];
 
 /// On `spec.monitoring`.
 pub(crate) const MONITORING: &[Rule] = &[

@@ -12,11 +12,11 @@ pub(crate) const OBJECT_NAME: &[Rule] = &[rule(
 pub(crate) const NAMESPACES: &[Rule] = &[
     rule(
         "self.all(n, self.exists_one(m, m == n))",
-        "clientNamespaces names a namespace twice: remove one",
+        "the list names a namespace twice: remove one",
     ),
     rule(
         "self.all(n, n.matches('^[a-z0-9]([-a-z0-9]*[a-z0-9])?$'))",
-        "clientNamespaces: a namespace has only a-z, 0-9 and '-', with a letter or digit at both ends",
+        "the name of a namespace has only a-z, 0-9 and '-', with a letter or digit at both ends",
     ),
 ];
 

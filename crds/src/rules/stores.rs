@@ -13,6 +13,10 @@ pub(crate) const MYSQL: &[Rule] = &[
         "mysql.retention: Delete has no effect on an external database: remove it",
     ),
     rule(
+        "!has(self.external) || !has(self.tls)",
+        "mysql.tls is for the managed database: remove it, and set mysql.external.tls",
+    ),
+    rule(
         "isQuantity(self.innodbBufferPoolSize) && !quantity(self.innodbBufferPoolSize).isLessThan(quantity('8Mi'))",
         "mysql.innodbBufferPoolSize must be a quantity of at least 8Mi, such as 1Gi",
     ),
@@ -35,6 +39,10 @@ pub(crate) const REDIS: &[Rule] = &[
     rule(
         "!has(self.external) || self.retention == 'Retain'",
         "redis.retention: Delete has no effect on an external cache: remove it",
+    ),
+    rule(
+        "!has(self.external) || !has(self.tls)",
+        "redis.tls is for the managed cache: remove it, and set redis.external.tls",
     ),
     rule(
         "has(self.external) || !has(self.resources.limits) || !has(self.resources.limits.memory) || quantity(self.maxmemory.replace('gb', 'Gi').replace('mb', 'Mi').replace('kb', 'Ki').replace('g', 'G').replace('m', 'M')).isLessThan(quantity(self.resources.limits.memory))",

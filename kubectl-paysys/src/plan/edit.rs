@@ -170,7 +170,7 @@ fn three_way(original: &Value, modified: &Value, current: &Value) -> Value {
     Value::Object(patch)
 }
 
-/// The images the operator was started with.
+/// The images the operator was started with, and where it runs.
 pub(super) fn settings(operator: &Deployment) -> Settings {
     let pod = operator
         .spec
@@ -181,10 +181,12 @@ pub(super) fn settings(operator: &Deployment) -> Settings {
         let mut containers = containers.iter();
         containers.find_map(|container| given(container, option, variable))
     };
+    let otherwise = Settings::default();
     Settings {
         runtime_image: setting("--runtime-image", "RUNTIME_IMAGE"),
         simulator_image: setting("--simulator-image", "SIMULATOR_IMAGE"),
-        ..Settings::default()
+        namespace: operator.namespace().unwrap_or(otherwise.namespace),
+        version: otherwise.version,
     }
 }
 

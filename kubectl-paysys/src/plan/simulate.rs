@@ -14,7 +14,7 @@ use kube::api::DynamicObject;
 use payment_operator::{
     acceptance,
     apply::{Due, comparable, due, unwanted, with_hash},
-    build::{BuildError, Manifest, build, names, secrets},
+    build::{BuildError, Manifest, build, labels::COMPONENT, secrets},
     cache::Live,
     credentials,
     gates::gates,
@@ -151,20 +151,16 @@ impl World<'_> {
         let gates = gates(self.system, &self.observed);
         let manifests = build(self.system, &self.observed)?;
         let plan = rollout::plan(self.system, &self.observed, &gates, manifests);
-        let accepted = acceptance::manifest(self.system, &self.observed, &gates, &plan);
-        let accepted = accepted.or_else(|| acceptance::kept(self.system, &self.observed));
-        let manifests: Vec<Manifest> = plan.manifests.into_iter().chain(accepted).collect();
         let mut held = Vec::new();
         let mut next = self.observed.clone();
-        for manifest in &manifests {
+        for manifest in &plan.manifests {
             let key = (manifest.kind, manifest.name.clone());
             let desired = with_hash(manifest);
             let live = self.observed.objects.get(&key).cloned();
             let action = match due(manifest, &desired, live.as_deref(), &gates) {
                 Due::Nobodys | Due::Nothing => continue,
                 Due::Held => {
-                    let record = manifest.name == names::accepted(&self.system.name);
-                    if !record && !contains(live.as_deref(), &desired) {
+                    if !contains(live.as_deref(), &desired) {
                         held.push(object(manifest.kind, &manifest.name));
                     }
                     continue;
@@ -177,10 +173,16 @@ impl World<'_> {
             }
             step.push(self.write(manifest, action, &desired, live.as_deref()));
             if let Some(settled) = settled(manifest, &desired, live.as_deref()) {
+                if settled.replicas() == 0 {
+                    end_pods(&mut next, &desired);
+                }
                 next.objects.insert(key.clone(), Arc::new(settled));
             }
             self.applied.insert(key, desired);
         }
+        // What the operator notes for itself stays, and is nobody's concern.
+        let record = acceptance::kept(self.system, &self.observed);
+        let manifests: Vec<Manifest> = plan.manifests.into_iter().chain(record).collect();
         for (kind, name, _) in unwanted(self.system, &self.observed, &manifests) {
             next.objects.remove(&(kind, name.to_owned()));
             step.push(Write {
@@ -258,6 +260,15 @@ fn contains(live: Option<&Live>, desired: &Value) -> bool {
 fn live(kind: Kind, value: Value) -> Option<Live> {
     let object: DynamicObject = serde_json::from_value(value).ok()?;
     Some(Live::new(kind, object))
+}
+
+/// The pods of a workload that is to have none.
+fn end_pods(observed: &mut Observed, workload: &Value) {
+    let labels = &workload["metadata"]["labels"];
+    observed.objects.retain(|(kind, _), live| {
+        let of_workload = || live.value()["metadata"]["labels"][COMPONENT] == labels[COMPONENT];
+        *kind != Kind::Pod || !of_workload()
+    });
 }
 
 /// An object after it was written and its controller is done with it. `None` for a Secret: of its

@@ -221,6 +221,23 @@ fn a_paused_system_and_a_wrong_edit_write_nothing() {
 }
 
 #[test]
+fn a_stop_and_a_start_are_told_step_by_step() {
+    let after = simulated(&json!({"stopped": true}));
+    let plan = planned(&simulated(&json!({})), &after);
+    assert_eq!(
+        plan.simulation.steps.len(),
+        3,
+        "services, coordinator, stores"
+    );
+    assert!(
+        plan.simulation
+            .writes()
+            .all(|write| write.restart.is_none())
+    );
+    insta::assert_snapshot!("stop", text(&plan));
+}
+
+#[test]
 fn what_is_due_anyway_is_told_apart() {
     let before = system(&simulated(&json!({})));
     let mut observed = cluster(&before);

@@ -63,7 +63,9 @@ fn state(state: State, text: &str, paint: Paint) -> String {
     match state {
         State::Ready => paint.good(text),
         State::Stalled => paint.bad(text),
-        State::Waiting | State::Paused | State::Unseen | State::Deleting => paint.waiting(text),
+        State::Waiting | State::Paused | State::Stopped | State::Unseen | State::Deleting => {
+            paint.waiting(text)
+        }
     }
 }
 

@@ -15,7 +15,7 @@ use serde::Serialize;
 const BOOKS: &str = "ReconciliationClean";
 
 /// Conditions in the order in which the parts start.
-const ORDER: [&str; 14] = [
+const ORDER: [&str; 16] = [
     part::CHANNELS,
     part::DATABASE,
     part::CACHE,
@@ -23,6 +23,8 @@ const ORDER: [&str; 14] = [
     part::COORDINATOR,
     part::SCHEMA,
     part::RECONCILIATION_SECRETS,
+    part::PAYMENT_CERTIFICATE,
+    part::CALLBACK_CERTIFICATE,
     part::PAYMENT,
     part::CALLBACK,
     part::WORKER,
@@ -41,6 +43,8 @@ pub(crate) enum State {
     /// Somebody must act.
     Stalled,
     Paused,
+    /// No pod runs, as specified.
+    Stopped,
     /// The operator has not seen the present specification.
     Unseen,
     Deleting,
@@ -53,6 +57,7 @@ impl State {
             Self::Waiting => "Waiting",
             Self::Stalled => "Stalled",
             Self::Paused => "Paused",
+            Self::Stopped => "Stopped",
             Self::Unseen => "Unseen",
             Self::Deleting => "Deleting",
         }
@@ -125,8 +130,14 @@ pub(crate) fn system(object: &PaymentSystem) -> System {
     let mut conditions: Vec<Condition> = all
         .into_iter()
         .filter(|condition| {
-            ![report::READY, report::RECONCILING, report::STALLED]
-                .contains(&condition.kind.as_str())
+            ![
+                report::READY,
+                report::RECONCILING,
+                report::STALLED,
+                report::PAUSED,
+                report::STOPPED,
+            ]
+            .contains(&condition.kind.as_str())
         })
         .collect();
     conditions.sort_by_key(|condition| {
@@ -174,6 +185,8 @@ fn state(object: &PaymentSystem, conditions: &[Condition]) -> State {
         State::Unseen
     } else if object.spec.paused {
         State::Paused
+    } else if holds(report::STOPPED) {
+        State::Stopped
     } else if holds(report::READY) {
         State::Ready
     } else if holds(report::STALLED) {
@@ -195,6 +208,9 @@ fn next(object: &PaymentSystem, state: State, conditions: &[Condition]) -> Optio
         ),
         State::Paused => Some(format!(
             "`kubectl paysys resume {name}` when the operator may change things again"
+        )),
+        State::Stopped => Some(format!(
+            "`kubectl patch paysys {name} --type merge -p '{{\"spec\":{{\"stopped\":false}}}}'` starts it again"
         )),
         State::Stalled => Some(format!(
             "waiting does not help; `kubectl paysys why {name}` shows the object, its pods and \
@@ -253,7 +269,12 @@ pub(crate) mod tests {
         let stalled = ("Stalled", "True", "ImagePullBackOff", "waiting");
         let unclean = (BOOKS, "False", "DifferencesOpen", "2 differences are open");
         let keep: Change = |_| ();
-        let cases: [(&[_], Change, State, bool, bool); 7] = [
+        let stopped = [
+            ("Ready", "False", "Stopped", "no pod runs"),
+            ("Stopped", "True", "Stopped", "no pod runs"),
+        ];
+        let cases: [(&[_], Change, State, bool, bool); 8] = [
+            (&stopped, keep, State::Stopped, false, true),
             (&[ready], keep, State::Ready, true, false),
             (&[ready, unclean], keep, State::Ready, true, true),
             (&[not_ready], keep, State::Waiting, false, true),

@@ -1,6 +1,7 @@
 //! The alerts: what is worth waking someone for, one table per concern.
 
 mod books;
+mod certificates;
 mod coordinator;
 mod orders;
 
@@ -9,8 +10,12 @@ use contract::metrics::{
     PAYMENTS, STUCK_REFUNDS,
 };
 
+use serde_json::{Value, json};
+
 use super::names;
 use crate::validate::ValidSystem;
+
+const RUNBOOKS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/docs/runbooks");
 
 /// One alert.
 #[derive(Clone, Debug)]
@@ -22,6 +27,35 @@ pub struct Alert {
     pub severity: &'static str,
     pub summary: &'static str,
     pub description: String,
+    /// Page of `docs/runbooks` that is called like the alert.
+    pub runbook: bool,
+}
+
+impl Alert {
+    /// The rule of a PrometheusRule, with labels beside its severity.
+    pub fn rule(&self, labels: &[(&str, &str)]) -> Value {
+        let mut rule = json!({
+            "alert": self.name,
+            "expr": self.expression,
+            "for": self.pending,
+            "labels": {"severity": self.severity},
+            "annotations": {"summary": self.summary, "description": self.description},
+        });
+        for (label, value) in labels {
+            rule["labels"][label] = json!(value);
+        }
+        if self.runbook {
+            rule["annotations"]["runbook_url"] = json!(format!("{RUNBOOKS}/{}.md", self.name));
+        }
+        rule
+    }
+
+    fn with_runbook(self) -> Self {
+        Self {
+            runbook: true,
+            ..self
+        }
+    }
 }
 
 /// Every alert of a system.
@@ -39,6 +73,7 @@ pub fn all(system: &ValidSystem) -> Vec<Alert> {
         scope.reconciliation(),
         scope.ledger(),
         scope.callbacks(),
+        scope.certificates(),
         scope.resources(),
         scope.coordinator(),
         scope.orders(),
@@ -65,6 +100,7 @@ fn alert(
         severity,
         summary,
         description: description.to_owned(),
+        runbook: false,
     }
 }
 

@@ -3,7 +3,10 @@
 
 use std::collections::BTreeMap;
 
-use contract::names::rotation::{NEXT, PREVIOUS};
+use contract::names::{
+    AUTHORITY_FILE, CERTIFICATE_DIRECTORY, CERTIFICATE_FILE, PRIVATE_KEY_FILE,
+    rotation::{NEXT, PREVIOUS},
+};
 use crds::resources::{Amounts, Resources, Retention};
 use serde_json::{Map, Value, json};
 
@@ -68,17 +71,6 @@ pub fn owner(system: &ValidSystem) -> Value {
         "controller": true,
         "blockOwnerDeletion": true,
     })
-}
-
-/// Whom a NetworkPolicy lets in: the pods of this namespace, and of those that are named.
-pub fn namespaces(further: &[String]) -> Vec<Value> {
-    let mut clients = vec![json!({"podSelector": {}})];
-    if !further.is_empty() {
-        clients.push(json!({"namespaceSelector": {"matchExpressions": [
-            {"key": "kubernetes.io/metadata.name", "operator": "In", "values": further},
-        ]}}));
-    }
-    clients
 }
 
 /// With the default policy a StatefulSet waits for a broken pod for ever, even when its template
@@ -197,6 +189,38 @@ pub fn anti_affinity(system: &ValidSystem, component: &str) -> Value {
             "labelSelector": {"matchLabels": labels::selector(&system.name, component)},
         },
     }]}})
+}
+
+/// What a server reads of its certificate's Secret.
+pub const CERTIFICATE_PAIR: &[&str] = &[CERTIFICATE_FILE, PRIVATE_KEY_FILE];
+/// The same for a server that verifies what it shows.
+pub const CERTIFICATE_AND_AUTHORITY: &[&str] =
+    &[CERTIFICATE_FILE, PRIVATE_KEY_FILE, AUTHORITY_FILE];
+
+/// A volume with a certificate and its private key, as files that follow the Secret.
+fn certificate_volume(secret: &str, keys: &[&str]) -> Value {
+    let item = |key: &&str| json!({"key": key, "path": key});
+    let items: Vec<Value> = keys.iter().map(item).collect();
+    json!({
+        "name": "certificate",
+        "secret": {"secretName": secret, "defaultMode": 0o440, "items": items},
+    })
+}
+
+/// Gives a pod's first container a certificate.
+pub fn mount_certificate(template: &mut Value, secret: &str, keys: &[&str]) {
+    let mount =
+        json!({"name": "certificate", "mountPath": CERTIFICATE_DIRECTORY, "readOnly": true});
+    let volume = certificate_volume(secret, keys);
+    add(template, "/spec/volumes", volume);
+    add(template, "/spec/containers/0/volumeMounts", mount);
+}
+
+/// Adds an entry to a list of a pod template.
+pub fn add(template: &mut Value, pointer: &str, entry: Value) {
+    if let Some(Value::Array(entries)) = template.pointer_mut(pointer) {
+        entries.push(entry);
+    }
 }
 
 /// A volume that holds one key of a Secret as a file.

@@ -2,7 +2,7 @@
 
 use contract::config::{
     Alipay, Channels, Confirmation, Coordinator, Listen, Mysql, Orders, PaidAfterClose, Payment,
-    Reconciliation, Redis, RuntimeConfig, Shutdown, Wechat, Worker,
+    Reconciliation, Redis, RuntimeConfig, Shutdown, Tls, Wechat, Worker,
 };
 use contract::{Role, names as paths};
 
@@ -56,6 +56,16 @@ fn mysql(system: &ValidSystem) -> Mysql {
         )
         .into(),
         max_connections: 10,
+        tls: system
+            .mysql_authority()
+            .map(|_| verified(paths::MYSQL_AUTHORITY_DIRECTORY)),
+    }
+}
+
+/// By the authority that is mounted there.
+fn verified(directory: &str) -> Tls {
+    Tls {
+        ca_file: format!("{directory}/{}", paths::AUTHORITY_FILE).into(),
     }
 }
 
@@ -111,6 +121,9 @@ fn redis(system: &ValidSystem) -> Redis {
         port,
         password_file: system.redis_secret().map(|_| password_file.into()),
         timeout_milliseconds: 100,
+        tls: system
+            .redis_authority()
+            .map(|_| verified(paths::REDIS_AUTHORITY_DIRECTORY)),
     }
 }
 
@@ -129,6 +142,9 @@ fn coordinator(system: &ValidSystem) -> Coordinator {
         host,
         port,
         transaction_group: settings.transaction_group.clone(),
+        tls: system
+            .coordinator_authority()
+            .map(|_| verified(paths::COORDINATOR_AUTHORITY_DIRECTORY)),
     }
 }
 

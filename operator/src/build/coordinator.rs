@@ -4,9 +4,10 @@
 //! Spring fills from the container's environment, so that the file is a plain ConfigMap.
 //!
 //! Whoever reaches its port may begin, commit and roll back anything: the protocol knows neither
-//! passwords nor encryption. A NetworkPolicy decides who does.
+//! passwords nor encryption. A NetworkPolicy decides who does (`network`).
 
-use crds::stores::TransactionCoordinator;
+use contract::names::{AUTHORITY_FILE, MYSQL_AUTHORITY_DIRECTORY};
+use crds::{reconciliation::SecretKeyRef, stores::TransactionCoordinator};
 use serde_json::{Value, json};
 
 use super::{
@@ -18,6 +19,12 @@ use super::{
 use crate::{kinds::Kind, observe::Observed, quantity, validate::ValidSystem};
 
 const USER: u32 = 1000;
+/// How the driver connects to the database.
+const PLAIN: &str = "useSSL=false&allowPublicKeyRetrieval=true";
+/// The password is part of the format; there is nothing secret in the file.
+const VERIFIED: &str = "sslMode=VERIFY_IDENTITY&fallbackToSystemTrustStore=false&trustCertificateKeyStoreUrl=file:/trust/mysql.p12&trustCertificateKeyStoreType=PKCS12&trustCertificateKeyStorePassword=changeit";
+/// Java reads no PEM: what it trusts is a key store, made at each start of the pod.
+const TRUST: &str = include_str!("coordinator_trust.sh");
 /// Names of the Secret's keys.
 pub const CONSOLE_USER: &str = "console-user";
 pub const CONSOLE_PASSWORD: &str = "console-password";
@@ -49,40 +56,14 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
         common::service(system, name, COORDINATOR, &ports),
         common::headless(common::service(system, pods, COORDINATOR, &pod_ports)),
         common::owned(system, identity, Stage::Stores, data),
-        network_policy(system),
         statefulset(system, observed),
     ]
-}
-
-/// Transactions are for this namespace and those that the specification names, the console for
-/// this one alone. Metrics may be read by everyone: nobody knows where a monitor runs.
-fn network_policy(system: &ValidSystem) -> Manifest {
-    let coordinator = &system.spec.transaction_coordinator;
-    let clients = common::namespaces(&coordinator.client_namespaces);
-    let port = |number: u16| json!({"port": number, "protocol": "TCP"});
-    let spec = json!({
-        "podSelector": {"matchLabels": labels::selector(&system.name, COORDINATOR)},
-        "policyTypes": ["Ingress"],
-        "ingress": [
-            {"ports": [port(contract::ports::COORDINATOR)], "from": clients},
-            {"ports": [port(contract::ports::COORDINATOR_CONSOLE)], "from": common::namespaces(&[])},
-            {"ports": [
-                port(contract::ports::COORDINATOR_METRICS),
-                port(contract::ports::COORDINATOR_JVM_METRICS),
-            ]},
-        ],
-    });
-    let identity = (
-        Kind::NetworkPolicy,
-        names::coordinator(&system.name),
-        COORDINATOR,
-    );
-    common::owned(system, identity, Stage::Stores, json!({"spec": spec}))
 }
 
 fn application_yml(system: &ValidSystem) -> String {
     let (host, port) = common::mysql_host(system);
     let level = system.spec.transaction_coordinator.log_level.name();
+    let encryption = system.mysql_authority().map_or(PLAIN, |_| VERIFIED);
     format!(
         r#"server:
   port: {console}
@@ -117,7 +98,7 @@ seata:
       datasource: hikari
       db-type: mysql
       driver-class-name: com.mysql.cj.jdbc.Driver
-      url: "jdbc:mysql://{host}:{port}/{database}?rewriteBatchedStatements=true&useSSL=false&allowPublicKeyRetrieval=true&connectTimeout=5000&socketTimeout=30000"
+      url: "jdbc:mysql://{host}:{port}/{database}?rewriteBatchedStatements=true&{encryption}&connectTimeout=5000&socketTimeout=30000"
       user: {database}
       password: "${{COORDINATOR_DB_PASSWORD}}"
       min-conn: 5
@@ -150,13 +131,17 @@ seata:
 pub fn credentials_hash(system: &ValidSystem, observed: &Observed) -> String {
     let own = names::coordinator(&system.name);
     let mysql = system.mysql_secret();
+    let authority = system.mysql_authority();
     let consumed = [
         (own.as_str(), CONSOLE_USER),
         (own.as_str(), CONSOLE_PASSWORD),
         (own.as_str(), SECRET_KEY),
         (mysql.as_str(), "coordinator-password"),
     ];
-    common::credentials_digest(observed, consumed)
+    let authority = authority
+        .iter()
+        .map(|secret| (secret.name.as_str(), secret.key.as_str()));
+    common::credentials_digest(observed, consumed.into_iter().chain(authority))
 }
 
 fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
@@ -177,15 +162,41 @@ fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
             {"name": "tmp", "emptyDir": {}},
         ]),
     };
+    let mut template = common::pod_template(system, pod);
+    if let Some(authority) = system.mysql_authority() {
+        trust(system, &mut template, &authority);
+    }
     let spec = json!({
         "replicas": 1,
         "serviceName": names::coordinator_pods(&system.name),
         "podManagementPolicy": common::POD_MANAGEMENT,
         "selector": {"matchLabels": labels::selector(&system.name, COORDINATOR)},
-        "template": common::pod_template(system, pod),
+        "template": template,
     });
     let identity = (Kind::StatefulSet, name, COORDINATOR);
     common::owned(system, identity, Stage::Coordinator, json!({"spec": spec}))
+}
+
+/// Lets the server verify the database.
+fn trust(system: &ValidSystem, template: &mut Value, authority: &SecretKeyRef) {
+    let volume = common::secret_file("mysql-ca", &authority.name, &authority.key, AUTHORITY_FILE);
+    common::add(template, "/spec/volumes", volume);
+    let store = json!({"name": "trust", "emptyDir": {"medium": "Memory", "sizeLimit": "4Mi"}});
+    common::add(template, "/spec/volumes", store);
+    let mount = json!({"name": "trust", "mountPath": "/trust"});
+    common::add(template, "/spec/containers/0/volumeMounts", mount.clone());
+    template["spec"]["initContainers"] = json!([{
+        "name": "trust",
+        "image": system.spec.transaction_coordinator.image,
+        "command": ["sh", "-c", TRUST],
+        "resources": common::resources(&system.spec.transaction_coordinator.resources),
+        "securityContext": common::container_security(),
+        "volumeMounts": [
+            mount,
+            {"name": "mysql-ca", "mountPath": MYSQL_AUTHORITY_DIRECTORY, "readOnly": true},
+            {"name": "tmp", "mountPath": "/tmp"},
+        ],
+    }]);
 }
 
 /// Heap and direct memory (the buffers of connections), as the virtual machine's options spell

@@ -32,6 +32,9 @@ pub const NEXT_ROTATION: &str = "paymentsystem.dev/next-rotation";
 /// Digests by which a store's pod knows values of a Secret that came to it without a restart.
 pub const STORE_DIGESTS: &str = "paymentsystem.dev/store-digests";
 
+/// On a workload or schedule that was stopped with its system, until it starts again.
+pub const STOPPED: &str = "paymentsystem.dev/stopped";
+
 /// The parts of a system, as the component label spells them.
 pub mod component {
     pub const MYSQL: &str = "mysql";
@@ -48,6 +51,7 @@ pub mod component {
     pub const SIMULATOR: &str = "channel-simulator";
     pub const RUNTIME: &str = "runtime";
     pub const MONITORING: &str = "monitoring";
+    pub const NETWORK: &str = "network";
 }
 
 /// Labels of every object. They never change during an object's life: selectors and volume claims

@@ -1,9 +1,9 @@
 //! Every manifest of a system.
 //!
 //! Pure: a [`ValidSystem`] and what was observed in, complete manifests out; equal input gives
-//! equal bytes. Of what was observed only five things matter here: digests of Secrets, the size
-//! volumes were claimed with, whether the schema is migrated, how far a rotation is, and which
-//! optional kinds exist.
+//! equal bytes. Of what was observed only six things matter here: digests of Secrets, the size
+//! volumes were claimed with, whether the schema is migrated, how far a rotation is, which pods are
+//! left while the system is stopped, and which optional kinds exist.
 //!
 //! Not here: the order in which stages are opened (`gates`), comparing and writing (`apply`).
 
@@ -16,6 +16,7 @@ pub mod labels;
 pub mod monitoring;
 pub mod mysql;
 pub mod names;
+pub mod network;
 pub mod pod;
 pub mod redis;
 pub mod rotation;
@@ -23,6 +24,7 @@ pub mod runtime;
 pub mod schedule;
 pub mod secrets;
 pub mod simulator;
+pub mod stop;
 
 use serde_json::Value;
 
@@ -65,6 +67,17 @@ pub struct Manifest {
     pub first_replicas: Option<i32>,
 }
 
+impl Manifest {
+    /// The same, to leave the object as it is: it is neither made nor changed.
+    #[must_use]
+    pub fn left_alone(self) -> Self {
+        Self {
+            presence: Presence::LeftAlone,
+            ..self
+        }
+    }
+}
+
 /// A manifest could not be built.
 #[derive(Debug, thiserror::Error)]
 pub enum BuildError {
@@ -97,8 +110,9 @@ pub fn build(system: &ValidSystem, observed: &Observed) -> Result<Vec<Manifest>,
         observed,
         &gates::rolled_image(system, observed),
     ));
+    manifests.extend(network::manifests(system));
     manifests.extend(expose::manifests(system, observed));
     manifests.extend(monitoring::manifests(system, observed));
     manifests.sort_by_key(|manifest| (manifest.stage, manifest.kind));
-    Ok(manifests)
+    Ok(stop::hold(system, observed, manifests))
 }

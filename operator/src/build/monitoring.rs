@@ -73,18 +73,9 @@ fn coordinator_monitor(system: &ValidSystem) -> Option<Manifest> {
 }
 
 fn rule(system: &ValidSystem) -> Manifest {
-    let rules: Vec<Value> = alerts::all(system)
-        .into_iter()
-        .map(|alert| {
-            json!({
-                "alert": alert.name,
-                "expr": alert.expression,
-                "for": alert.pending,
-                "labels": {"severity": alert.severity, "paymentsystem": system.name},
-                "annotations": {"summary": alert.summary, "description": alert.description},
-            })
-        })
-        .collect();
+    let labels = [("paymentsystem", system.name.as_str())];
+    let alerts = alerts::all(system);
+    let rules: Vec<Value> = alerts.iter().map(|alert| alert.rule(&labels)).collect();
     let spec = json!({"groups": [{"name": format!("{}-{}", system.namespace, system.name), "rules": rules}]});
     let identity = (
         Kind::PrometheusRule,

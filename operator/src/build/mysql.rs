@@ -7,8 +7,14 @@
 //! back and keeps out none that somebody still uses. Making the data directory is safe from a crash at any point: a directory
 //! counts only once its name stands in the file `current`, an unfinished one is left behind and
 //! never used.
+//!
+//! A renewed certificate restarts nothing: no digest of it stands in the pod, and the server takes
+//! it up itself.
 
-use contract::names::rotation::{COORDINATOR_PASSWORD, PASSWORD};
+use contract::names::{
+    AUTHORITY_FILE, CERTIFICATE_DIRECTORY, CERTIFICATE_FILE, PRIVATE_KEY_FILE,
+    rotation::{COORDINATOR_PASSWORD, PASSWORD},
+};
 use serde_json::{Value, json};
 
 use super::{
@@ -24,6 +30,7 @@ const OWN_PASSWORDS: &[&str] = &["root-password", PASSWORD, COORDINATOR_PASSWORD
 const USER: u32 = 999;
 const INIT_SQL: &str = include_str!("mysql_init.sql");
 const ORDERS_SQL: &str = include_str!("mysql_orders.sql");
+const TLS_SQL: &str = include_str!("mysql_tls.sql");
 
 /// Secrets with their keys that are spliced into SQL and must therefore be plain.
 pub fn passwords(system: &ValidSystem) -> Vec<(String, &'static [&'static str])> {
@@ -65,6 +72,11 @@ fn configuration(system: &ValidSystem) -> Manifest {
 
 fn my_cnf(system: &ValidSystem) -> String {
     let mysql = &system.spec.mysql;
+    let tls = mysql
+        .tls
+        .as_ref()
+        .map(|_| tls_options())
+        .unwrap_or_default();
     format!(
         "[mysqld]
 port={port}
@@ -84,12 +96,24 @@ innodb-buffer-pool-size={pool}
 innodb-flush-log-at-trx-commit={flush}
 character-set-server=utf8mb4
 default-time-zone=+00:00
-",
+{tls}",
         port = contract::ports::MYSQL,
         sync_binlog = mysql.sync_binlog,
         connections = mysql.max_connections,
         pool = system.buffer_pool_bytes,
         flush = mysql.innodb_flush_log_at_trx_commit,
+    )
+}
+
+/// The socket inside the pod counts as secure. The server verifies a renewed certificate by the
+/// authority before it shows it; it asks no client for one.
+fn tls_options() -> String {
+    format!(
+        "ssl-ca={CERTIFICATE_DIRECTORY}/{AUTHORITY_FILE}
+ssl-cert={CERTIFICATE_DIRECTORY}/{CERTIFICATE_FILE}
+ssl-key={CERTIFICATE_DIRECTORY}/{PRIVATE_KEY_FILE}
+require-secure-transport=ON
+"
     )
 }
 
@@ -109,9 +133,11 @@ fi
 /// valid beside it; else it stands in both places.
 fn start_script(system: &ValidSystem) -> String {
     let orders = system.orders().map_or("", |_| ORDERS_SQL);
+    let tls = system.spec.mysql.tls.as_ref().map_or("", |_| TLS_SQL);
     let statements: Vec<&str> = INIT_SQL
         .lines()
         .chain(orders.lines())
+        .chain(tls.lines())
         .filter(|line| !line.is_empty() && !line.starts_with("--"))
         .collect();
     let statements = statements.join("\n");
@@ -171,13 +197,18 @@ fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
             {"name": "tmp", "emptyDir": {}},
         ]),
     };
+    let mut template = common::pod_template(system, pod);
+    if let Some(tls) = &mysql.tls {
+        let secret = &tls.certificate_ref.name;
+        common::mount_certificate(&mut template, secret, common::CERTIFICATE_AND_AUTHORITY);
+    }
     let spec = json!({
         "replicas": 1,
         "serviceName": name,
         "podManagementPolicy": common::POD_MANAGEMENT,
         "selector": {"matchLabels": labels::selector(&system.name, MYSQL)},
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
-        "template": common::pod_template(system, pod),
+        "template": template,
         "volumeClaimTemplates": common::claim_template(
             system,
             observed,

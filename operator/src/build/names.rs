@@ -18,7 +18,7 @@ names! {
     payment => "payment";
     callback => "callback";
     worker => "worker";
-    /// Deployment, Service, NetworkPolicy and Secret of the order service.
+    /// Deployment, Service and Secret of the order service.
     orders => "orders";
     /// Deployment, Service and CronJob.
     reconciliation => "reconciliation";
@@ -29,6 +29,13 @@ names! {
     accepted => "accepted";
     simulator => "channel-simulator";
     alerts => "alerts";
+    /// NetworkPolicy of all pods.
+    all => "all";
     migration_prefix => "migrate-";
     rotation_prefix => "rotate-";
+}
+
+/// NetworkPolicy of a component's pods.
+pub fn policy(system: &str, component: &str) -> String {
+    format!("{system}-{component}")
 }

@@ -8,9 +8,11 @@
 use contract::{
     Role,
     names::{
-        CHANNEL_CREDENTIALS_DIRECTORY, CONFIG_DIRECTORY, CONFIG_FILE, MYSQL_CREDENTIALS_DIRECTORY,
-        NOTIFY_CREDENTIALS_DIRECTORY, NOTIFY_SECRET_FILE, ORDERS_CREDENTIALS_DIRECTORY,
-        PASSWORD_FILE, PEOPLE_DIRECTORY, PEOPLE_FILE, REDIS_CREDENTIALS_DIRECTORY,
+        AUTHORITY_FILE, CERTIFICATE_DIRECTORY, CHANNEL_CREDENTIALS_DIRECTORY, CONFIG_DIRECTORY,
+        CONFIG_FILE, COORDINATOR_AUTHORITY_DIRECTORY, MYSQL_AUTHORITY_DIRECTORY,
+        MYSQL_CREDENTIALS_DIRECTORY, NOTIFY_CREDENTIALS_DIRECTORY, NOTIFY_SECRET_FILE,
+        ORDERS_CREDENTIALS_DIRECTORY, PASSWORD_FILE, PEOPLE_DIRECTORY, PEOPLE_FILE,
+        REDIS_AUTHORITY_DIRECTORY, REDIS_CREDENTIALS_DIRECTORY,
     },
     ports,
 };
@@ -39,6 +41,9 @@ pub struct RuntimePod<'a> {
     pub channel_keys: Option<Vec<&'static str>>,
     /// What else it reads of the Secrets that the specification names.
     pub files: Vec<SecretFile>,
+    /// The Secret with the certificate that the role shows. The process takes a renewed one up
+    /// itself, so no digest of it stands anywhere in the pod.
+    pub certificate: Option<&'a str>,
     /// The role serves HTTP.
     pub serves: bool,
 }
@@ -62,7 +67,7 @@ pub fn pod_template(system: &ValidSystem, pod: RuntimePod<'_>) -> Value {
         json!({"name": "config", "mountPath": CONFIG_DIRECTORY, "readOnly": true}),
         json!({"name": "tmp", "mountPath": "/tmp"}),
     ];
-    let stores = pod.stores.then(|| store_passwords(system));
+    let stores = pod.stores.then(|| store_files(system));
     if let Some(keys) = pod.channel_keys {
         volumes.push(channel_volume(system, &keys));
         mounts.push(json!({"name": "channels", "mountPath": CHANNEL_CREDENTIALS_DIRECTORY, "readOnly": true}));
@@ -76,10 +81,14 @@ pub fn pod_template(system: &ValidSystem, pod: RuntimePod<'_>) -> Value {
         ));
         mounts.push(json!({"name": file.volume, "mountPath": file.directory, "readOnly": true}));
     }
+    let mut args = pod.args;
+    if pod.certificate.is_some() {
+        args.extend(["--certificate".to_owned(), CERTIFICATE_DIRECTORY.to_owned()]);
+    }
     let mut container = json!({
         "name": "runtime",
         "image": pod.image,
-        "args": pod.args,
+        "args": args,
         "resources": common::resources(pod.resources),
         "securityContext": common::container_security(),
         "terminationMessagePath": contract::names::TERMINATION_MESSAGE_PATH,
@@ -100,7 +109,11 @@ pub fn pod_template(system: &ValidSystem, pod: RuntimePod<'_>) -> Value {
         container,
         volumes: json!(volumes),
     };
-    common::pod_template(system, template)
+    let mut template = common::pod_template(system, template);
+    if let Some(secret) = pod.certificate {
+        common::mount_certificate(&mut template, secret, common::CERTIFICATE_PAIR);
+    }
+    template
 }
 
 /// The keys of the channel Secret that this system's services read: those they need, and those of
@@ -145,8 +158,43 @@ pub struct SecretFile {
     path: &'static str,
 }
 
-/// The passwords of the payment database and, if it asks for one, of the cache.
-fn store_passwords(system: &ValidSystem) -> Vec<SecretFile> {
+/// By whom the database and the cache are verified, where they are.
+pub fn authorities(system: &ValidSystem) -> Vec<SecretFile> {
+    let redis = system.redis_authority();
+    let redis = redis.map(|secret| authority("redis-ca", secret, REDIS_AUTHORITY_DIRECTORY));
+    mysql_authority(system).into_iter().chain(redis).collect()
+}
+
+fn mysql_authority(system: &ValidSystem) -> Option<SecretFile> {
+    let secret = system.mysql_authority()?;
+    Some(authority("mysql-ca", secret, MYSQL_AUTHORITY_DIRECTORY))
+}
+
+/// For those who take part in global transactions.
+fn coordinator_authority(system: &ValidSystem) -> Option<SecretFile> {
+    let (secret, directory) = (
+        system.coordinator_authority()?,
+        COORDINATOR_AUTHORITY_DIRECTORY,
+    );
+    Some(authority("coordinator-ca", secret, directory))
+}
+
+const fn authority(
+    volume: &'static str,
+    secret: SecretKeyRef,
+    directory: &'static str,
+) -> SecretFile {
+    SecretFile {
+        volume,
+        secret,
+        directory,
+        path: AUTHORITY_FILE,
+    }
+}
+
+/// The passwords of the payment database and, if it asks for one, of the cache; and by whom they
+/// are verified.
+fn store_files(system: &ValidSystem) -> Vec<SecretFile> {
     let password = |volume, name, directory| SecretFile {
         volume,
         secret: SecretKeyRef {
@@ -159,7 +207,8 @@ fn store_passwords(system: &ValidSystem) -> Vec<SecretFile> {
     let mysql = password("mysql", system.mysql_secret(), MYSQL_CREDENTIALS_DIRECTORY);
     let redis = system.redis_secret();
     let redis = redis.map(|secret| password("redis", secret, REDIS_CREDENTIALS_DIRECTORY));
-    std::iter::once(mysql).chain(redis).collect()
+    let passwords = std::iter::once(mysql).chain(redis);
+    passwords.chain(authorities(system)).collect()
 }
 
 /// What a run of the reconciliation reads: it tells of the differences it found, and nobody acts
@@ -179,8 +228,15 @@ pub fn run_files(system: &ValidSystem) -> Vec<SecretFile> {
 pub fn files(system: &ValidSystem, role: Role) -> Vec<SecretFile> {
     match role {
         Role::Reconcile => reconcile_files(system),
-        // Both bring the order database's schema up to date.
-        Role::Orders | Role::Migrate => system
+        Role::Worker => coordinator_authority(system).into_iter().collect(),
+        // Both bring the order database's schema up to date, and the one knows no other database.
+        Role::Orders => {
+            let password = system.orders().map(|_| orders_password(system));
+            let authorities = mysql_authority(system).into_iter();
+            let authorities = authorities.chain(coordinator_authority(system));
+            password.into_iter().chain(authorities).collect()
+        }
+        Role::Migrate => system
             .orders()
             .map(|_| orders_password(system))
             .into_iter()
@@ -216,7 +272,7 @@ pub fn credentials_hash(system: &ValidSystem, observed: &Observed, role: Role) -
     let mut files = files(system, role);
     let mut consumed = Vec::new();
     if role != Role::Orders {
-        files.splice(0..0, store_passwords(system));
+        files.splice(0..0, store_files(system));
         let keys = channel_keys(system, observed);
         consumed.extend(keys.into_iter().map(|key| (secret.as_str(), key)));
     }

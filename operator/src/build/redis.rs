@@ -4,7 +4,10 @@
 //! ConfigMap. While it is rotated the other one is an argument as well: each start of the container
 //! accepts what the Secret holds then. The image needs `sh` and `redis-server`.
 
-use contract::names::rotation::PASSWORD;
+use contract::names::{
+    CERTIFICATE_DIRECTORY, CERTIFICATE_FILE, PRIVATE_KEY_FILE, rotation::PASSWORD,
+};
+use crds::reconciliation::SecretKeyRef;
 use serde_json::{Value, json};
 
 use super::{
@@ -13,7 +16,11 @@ use super::{
     labels::{self, component::REDIS},
     names,
 };
-use crate::{kinds::Kind, observe::Observed, validate::ValidSystem};
+use crate::{
+    kinds::Kind,
+    observe::Observed,
+    validate::{ValidSystem, certificate_keys},
+};
 
 const USER: u32 = 999;
 
@@ -45,8 +52,19 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
 
 fn redis_conf(system: &ValidSystem) -> String {
     let redis = &system.spec.redis;
+    let port = contract::ports::REDIS;
+    let port = match &redis.tls {
+        None => format!("port {port}"),
+        Some(_) => format!(
+            "port 0
+tls-port {port}
+tls-cert-file {CERTIFICATE_DIRECTORY}/{CERTIFICATE_FILE}
+tls-key-file {CERTIFICATE_DIRECTORY}/{PRIVATE_KEY_FILE}
+tls-auth-clients no"
+        ),
+    };
     format!(
-        "port {port}
+        "{port}
 bind * -::*
 dir /data
 save \"\"
@@ -55,7 +73,6 @@ appendfsync {appendfsync}
 maxmemory {maxmemory}
 maxmemory-policy {policy}
 ",
-        port = contract::ports::REDIS,
         appendfsync = word(&redis.appendfsync),
         maxmemory = redis.maxmemory,
         policy = word(&redis.maxmemory_policy),
@@ -68,6 +85,19 @@ fn word(value: &impl serde::Serialize) -> String {
     value.as_str().unwrap_or_default().to_owned()
 }
 
+/// The server reads its certificate at the start alone. Nothing is lost by one: the database
+/// answers meanwhile.
+fn credentials_hash(system: &ValidSystem, observed: &Observed) -> String {
+    let name = names::redis(&system.name);
+    let tls = system.spec.redis.tls.as_ref();
+    let certificate: Vec<SecretKeyRef> = tls.map(certificate_keys).into_iter().flatten().collect();
+    let certificate = certificate
+        .iter()
+        .map(|secret| (secret.name.as_str(), secret.key.as_str()));
+    let consumed = std::iter::once((name.as_str(), PASSWORD)).chain(certificate);
+    common::store_credentials_digest(observed, consumed)
+}
+
 fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
     let name = names::redis(&system.name);
     let redis = &system.spec.redis;
@@ -77,19 +107,24 @@ fn statefulset(system: &ValidSystem, observed: &Observed) -> Manifest {
         grace_seconds: 30,
         annotations: json!({
             labels::CONFIG_HASH: common::digest(&redis_conf(system)),
-            labels::CREDENTIALS_HASH: common::store_credentials_digest(observed, [(name.as_str(), PASSWORD)]),
+            labels::CREDENTIALS_HASH: credentials_hash(system, observed),
         }),
         init_containers: Value::Null,
         container: container(system),
         volumes: json!([{"name": "config", "configMap": {"name": name}}]),
     };
+    let mut template = common::pod_template(system, pod);
+    if let Some(tls) = &redis.tls {
+        let secret = &tls.certificate_ref.name;
+        common::mount_certificate(&mut template, secret, common::CERTIFICATE_PAIR);
+    }
     let spec = json!({
         "replicas": 1,
         "serviceName": name,
         "podManagementPolicy": common::POD_MANAGEMENT,
         "selector": {"matchLabels": labels::selector(&system.name, REDIS)},
         "persistentVolumeClaimRetentionPolicy": {"whenDeleted": "Retain", "whenScaled": "Retain"},
-        "template": common::pod_template(system, pod),
+        "template": template,
         "volumeClaimTemplates": common::claim_template(
             system,
             observed,

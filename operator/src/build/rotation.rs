@@ -55,7 +55,8 @@ pub fn job(system: &ValidSystem, observed: &Observed, held: &Held) -> Option<Man
         }),
         stores: false,
         channel_keys: None,
-        files: Vec::new(),
+        files: pod::authorities(system),
+        certificate: None,
         serves: false,
     };
     let mut template = pod::pod_template(system, pod);
@@ -83,12 +84,6 @@ fn mount(template: &mut Value, held: &Held, folder: &str, keys: &[String]) {
     });
     let directory = format!("{DIRECTORY}/{folder}");
     let mount = json!({"name": "passwords", "mountPath": directory, "readOnly": true});
-    for (pointer, entry) in [
-        ("/spec/volumes", volume),
-        ("/spec/containers/0/volumeMounts", mount),
-    ] {
-        if let Some(Value::Array(entries)) = template.pointer_mut(pointer) {
-            entries.push(entry);
-        }
-    }
+    common::add(template, "/spec/volumes", volume);
+    common::add(template, "/spec/containers/0/volumeMounts", mount);
 }

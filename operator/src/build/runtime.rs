@@ -2,7 +2,6 @@
 //! migration that precedes them, and what keeps them up: autoscaling and disruption budgets.
 
 use contract::{Role, RuntimeConfig, names::CONFIG_FILE, ports};
-use crds::orders::Orders;
 use crds::resources::{Autoscaling, Resources};
 use serde_json::json;
 
@@ -32,6 +31,8 @@ struct Service<'a> {
     autoscaling: Option<&'a Autoscaling>,
     resources: &'a Resources,
     ports: Vec<(&'static str, u16, &'static str)>,
+    /// Secret with the certificate it shows.
+    certificate: Option<&'a str>,
 }
 
 fn services(system: &ValidSystem) -> Vec<Service<'_>> {
@@ -54,6 +55,7 @@ fn services(system: &ValidSystem) -> Vec<Service<'_>> {
                     ports::MANAGEMENT_NAME,
                 ),
             ],
+            certificate: system.certificate(Role::Api),
         },
         Service {
             role: Role::Callback,
@@ -73,6 +75,7 @@ fn services(system: &ValidSystem) -> Vec<Service<'_>> {
                     ports::MANAGEMENT_NAME,
                 ),
             ],
+            certificate: system.certificate(Role::Callback),
         },
         Service {
             role: Role::Worker,
@@ -86,6 +89,7 @@ fn services(system: &ValidSystem) -> Vec<Service<'_>> {
                 ports::MANAGEMENT,
                 ports::MANAGEMENT_NAME,
             )],
+            certificate: None,
         },
         Service {
             role: Role::Reconcile,
@@ -106,6 +110,7 @@ fn services(system: &ValidSystem) -> Vec<Service<'_>> {
                     ports::MANAGEMENT_NAME,
                 ),
             ],
+            certificate: None,
         },
     ];
     services.extend(system.orders().map(|orders| Service {
@@ -123,6 +128,7 @@ fn services(system: &ValidSystem) -> Vec<Service<'_>> {
                 ports::MANAGEMENT_NAME,
             ),
         ],
+        certificate: None,
     }));
     services
 }
@@ -150,15 +156,8 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Result<Vec<Manife
     let mut manifests = vec![configuration(system, &runtime)?];
     // The schema only goes forward.
     manifests.extend((!system.gone_back).then_some(migration));
-    manifests.extend(system.orders().map(|orders| orders_policy(system, orders)));
     for service in services(system) {
-        let name = service.name.clone();
-        manifests.push(common::service(
-            system,
-            name,
-            service.component,
-            &service.ports,
-        ));
+        manifests.push(address(system, &service));
         manifests.push(deployment(system, observed, (&runtime, &image), &service));
         manifests.extend(
             service
@@ -168,6 +167,23 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Result<Vec<Manife
         manifests.extend(disruption_budget(system, &service));
     }
     Ok(manifests)
+}
+
+/// Names of ports stay what they are; what is spoken there is said beside them.
+fn address(system: &ValidSystem, service: &Service<'_>) -> Manifest {
+    let name = service.name.clone();
+    let mut address = common::service(system, name, service.component, &service.ports);
+    let ports = address.value["spec"]["ports"].as_array_mut();
+    for port in ports
+        .filter(|_| service.certificate.is_some())
+        .into_iter()
+        .flatten()
+    {
+        if port["targetPort"] == ports::HTTP_NAME {
+            port["appProtocol"] = json!("https");
+        }
+    }
+    address
 }
 
 fn configuration(system: &ValidSystem, runtime: &RuntimeConfig) -> Result<Manifest, BuildError> {
@@ -208,6 +224,7 @@ fn deployment(
         stores: service.role != Role::Orders,
         channel_keys: (service.role != Role::Orders).then(|| channel_keys(system, observed)),
         files: files(system, service.role),
+        certificate: service.certificate,
         serves: true,
     };
     let mut template = pod_template(system, pod);
@@ -230,23 +247,6 @@ fn deployment(
         first_replicas: service.autoscaling.map(|scaling| scaling.min_replicas),
         ..common::owned(system, identity, Stage::Services, json!({"spec": spec}))
     }
-}
-
-/// The order service trusts whoever reaches it.
-fn orders_policy(system: &ValidSystem, orders: &Orders) -> Manifest {
-    let port = |number: u16| json!({"port": number, "protocol": "TCP"});
-    let clients = common::namespaces(&orders.client_namespaces);
-    let spec = json!({
-        "podSelector": {"matchLabels": labels::selector(&system.name, labels::component::ORDERS)},
-        "policyTypes": ["Ingress"],
-        "ingress": [
-            {"ports": [port(ports::HTTP)], "from": clients},
-            {"ports": [port(ports::MANAGEMENT)]},
-        ],
-    });
-    let name = names::orders(&system.name);
-    let identity = (Kind::NetworkPolicy, name, labels::component::ORDERS);
-    common::owned(system, identity, Stage::Stores, json!({"spec": spec}))
 }
 
 fn autoscaler(system: &ValidSystem, service: &Service<'_>, scaling: &Autoscaling) -> Manifest {
@@ -321,6 +321,7 @@ fn migration(system: &ValidSystem) -> Manifest {
         stores: true,
         channel_keys: None,
         files: files(system, Role::Migrate),
+        certificate: None,
         serves: false,
     };
     let mut template = pod_template(system, pod);

@@ -58,6 +58,7 @@ fn cron_job(
         channel_keys: Some(pod::channel_keys(system, observed)),
         stores: true,
         files: pod::run_files(system),
+        certificate: None,
         serves: false,
     };
     let mut template = pod::pod_template(system, template);

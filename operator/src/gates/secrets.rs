@@ -2,11 +2,19 @@
 //!
 //! Pure. A fault names the Secret and its key, and says what to do.
 
-use contract::names::rotation::{NEXT, PREVIOUS};
+use contract::{
+    Role,
+    names::rotation::{NEXT, PREVIOUS},
+};
+use crds::{reconciliation::SecretKeyRef, tls::StoreTls};
 
 use super::{Part, condition};
 use crate::{
-    build::common, cache::NamedSecret, observe::Observed, reconciliation, validate::ValidSystem,
+    build::common::{self, CERTIFICATE_AND_AUTHORITY, CERTIFICATE_PAIR},
+    cache::NamedSecret,
+    observe::Observed,
+    reconciliation,
+    validate::ValidSystem,
 };
 
 const UNREAD: &str = "ReadingSecret";
@@ -93,4 +101,41 @@ pub(super) fn reconciliation(system: &ValidSystem, observed: &Observed) -> Optio
         Part::ready(CONDITION, "KeysPresent", message)
     };
     (!named.is_empty()).then(|| first_fault.unwrap_or_else(ready))
+}
+
+/// The certificate that a store shows, and the authority by which it is verified.
+pub(super) fn certificate(
+    observed: &Observed,
+    condition: &'static str,
+    tls: Option<&StoreTls>,
+) -> Option<Part> {
+    let secret = &tls?.certificate_ref.name;
+    fault(observed, condition, secret, CERTIFICATE_AND_AUTHORITY)
+}
+
+/// The authority by which a server is verified.
+pub(super) fn authority(
+    observed: &Observed,
+    condition: &'static str,
+    authority: Option<SecretKeyRef>,
+) -> Option<Part> {
+    let secret = authority?;
+    fault(observed, condition, &secret.name, &[&secret.key])
+}
+
+/// The certificates that services show. One that is missing holds back its service alone.
+pub(super) fn certificates(system: &ValidSystem, observed: &Observed) -> Vec<Part> {
+    let shown = [
+        (condition::PAYMENT_CERTIFICATE, Role::Api),
+        (condition::CALLBACK_CERTIFICATE, Role::Callback),
+    ];
+    let part = |(condition, role)| {
+        let secret = system.certificate(role)?;
+        let present = || {
+            let message = format!("HTTPS is served with Secret {secret}");
+            Part::ready(condition, "KeysPresent", message)
+        };
+        Some(fault(observed, condition, secret, CERTIFICATE_PAIR).unwrap_or_else(present))
+    };
+    shown.into_iter().filter_map(part).collect()
 }

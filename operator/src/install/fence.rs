@@ -14,10 +14,11 @@
 
 use serde_json::{Value, json};
 
-use super::{LEASE, NAME, labels};
-use crate::kinds::KINDS;
+use super::{NAME, labels};
+use crate::{kinds::KINDS, leader::LEASE};
 
-const POLICY: &str = "payment-operator-holds-the-lease";
+/// Name of the policy and its binding, where there is one operator in the cluster.
+pub(super) const POLICY: &str = "payment-operator-holds-the-lease";
 /// Where the API server puts the pod's name that stands in a pod's token.
 const POD: &str = "authentication.kubernetes.io/pod-name";
 
@@ -39,12 +40,12 @@ fn rules() -> Vec<Value> {
         .collect()
 }
 
-pub(super) fn policy(namespace: &str) -> Value {
+pub(super) fn policy(name: &str, namespace: &str) -> Value {
     let user = format!("system:serviceaccount:{namespace}:{NAME}");
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicy",
-        "metadata": {"name": POLICY, "labels": labels()},
+        "metadata": {"name": name, "labels": labels()},
         "spec": {
             "failurePolicy": "Fail",
             "paramKind": {"apiVersion": "coordination.k8s.io/v1", "kind": "Lease"},
@@ -62,13 +63,13 @@ pub(super) fn policy(namespace: &str) -> Value {
     })
 }
 
-pub(super) fn binding(namespace: &str) -> Value {
+pub(super) fn binding(name: &str, namespace: &str) -> Value {
     json!({
         "apiVersion": "admissionregistration.k8s.io/v1",
         "kind": "ValidatingAdmissionPolicyBinding",
-        "metadata": {"name": POLICY, "labels": labels()},
+        "metadata": {"name": name, "labels": labels()},
         "spec": {
-            "policyName": POLICY,
+            "policyName": name,
             "paramRef": {"name": LEASE, "namespace": namespace, "parameterNotFoundAction": "Allow"},
             "validationActions": ["Deny"],
         },

@@ -11,7 +11,6 @@ use serde_json::{Value, json};
 use super::{document, labels, metadata};
 use crate::build::alerts::Alert;
 
-const RUNBOOKS: &str = concat!(env!("CARGO_PKG_REPOSITORY"), "/docs/runbooks");
 const CRITICAL: &str = "critical";
 const WARNING: &str = "warning";
 
@@ -37,22 +36,8 @@ pub fn yaml(namespace: &str) -> Result<String, serde_saphyr::ser::Error> {
 
 /// The groups of the PrometheusRule.
 pub fn groups(namespace: &str) -> Value {
-    let rules: Vec<Value> = alerts(namespace)
-        .into_iter()
-        .map(|alert| {
-            json!({
-                "alert": alert.name,
-                "expr": alert.expression,
-                "for": alert.pending,
-                "labels": {"severity": alert.severity},
-                "annotations": {
-                    "summary": alert.summary,
-                    "description": alert.description,
-                    "runbook_url": format!("{RUNBOOKS}/{}.md", alert.name),
-                },
-            })
-        })
-        .collect();
+    let alerts = alerts(namespace);
+    let rules: Vec<Value> = alerts.iter().map(|alert| alert.rule(&[])).collect();
     json!([{"name": format!("{namespace}-payment-operator"), "rules": rules}])
 }
 
@@ -69,6 +54,7 @@ fn alert(
         severity,
         summary,
         description: description.to_owned(),
+        runbook: true,
     }
 }
 
@@ -143,7 +129,7 @@ fn working(own: &str) -> Vec<Alert> {
             (WARNING, "5m"),
             format!("max(payment_operator_converging_longest_seconds{{{own}}}) > 1800"),
             (
-                "A PaymentSystem has not been ready for half an hour",
+                "A PaymentSystem has not been as specified for half an hour",
                 "It has been waited for for {{ $value | humanizeDuration }}. Its conditions name the part, and what is waited for.",
             ),
         ),

@@ -105,8 +105,17 @@ fn start(directory: &Path, program: &str, arguments: &[String]) -> Process {
 }
 
 impl Cluster {
-    /// A cluster with the PaymentSystem definition and the namespace [`NAMESPACE`].
+    /// A cluster with the PaymentSystem definition, the namespace [`NAMESPACE`] and what the
+    /// operator is granted.
     pub async fn start() -> Self {
+        let cluster = Self::bare(&[]).await;
+        cluster.grant().await;
+        cluster
+    }
+
+    /// A cluster with the PaymentSystem definition and the namespace [`NAMESPACE`], whose API
+    /// server has further arguments.
+    pub async fn bare(arguments: &[String]) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().to_path_buf();
         let (etcd_port, peer_port, port) = (free_port(), free_port(), free_port());
@@ -121,7 +130,7 @@ impl Cluster {
         let apiserver = start(
             &path,
             "kube-apiserver",
-            &apiserver_arguments(&path, etcd_port, port),
+            &with(apiserver_arguments(&path, etcd_port, port), arguments),
         );
         let client = Client::try_from(configuration(port)).unwrap();
         let cluster = Self {
@@ -153,18 +162,20 @@ impl Cluster {
             }
         })
         .await;
-        self.grant().await;
-        let namespaces = Api::<Namespace>::all(self.client.clone());
-        let mut namespace = Namespace::default();
-        namespace.metadata.name = Some(NAMESPACE.to_owned());
-        namespaces
-            .create(&PostParams::default(), &namespace)
-            .await
-            .unwrap();
+        self.namespace(NAMESPACE).await;
         self.until("the new kind", async |cluster: &Self| {
             cluster.systems().list(&ListParams::default()).await.is_ok()
         })
         .await;
+    }
+
+    /// Makes a namespace.
+    pub async fn namespace(&self, name: &str) {
+        let namespaces = Api::<Namespace>::all(self.client.clone());
+        let mut namespace = Namespace::default();
+        namespace.metadata.name = Some(name.to_owned());
+        let made = namespaces.create(&PostParams::default(), &namespace).await;
+        made.unwrap();
     }
 
     /// The operator gets the permissions it is installed with, no more.
@@ -174,6 +185,7 @@ impl Cluster {
             image: "operator:1".to_owned(),
             runtime_image: "runtime:1".to_owned(),
             simulator_image: None,
+            ..Installation::default()
         };
         let yaml = install::yaml(&installation).unwrap();
         for document in yaml
@@ -423,12 +435,16 @@ impl Cluster {
 
     /// Runs the operator until the handle is dropped.
     pub fn operate(&self) -> Operator {
-        let metrics = Arc::new(Metrics::default());
-        let settings = Settings {
+        self.operate_with(Settings {
             runtime_image: Some("registry.example/payment-runtime:1.0".to_owned()),
             simulator_image: Some("registry.example/channel-simulator:1.0".to_owned()),
             ..Settings::default()
-        };
+        })
+    }
+
+    /// Runs the operator with other settings until the handle is dropped.
+    pub fn operate_with(&self, settings: Settings) -> Operator {
+        let metrics = Arc::new(Metrics::default());
         let client = Client::try_from(self.operator_configuration()).unwrap();
         Operator(tokio::spawn(controller::run(
             client,
@@ -480,6 +496,14 @@ fn etcd_arguments(directory: &Path, port: u16, peer: u16) -> Vec<String> {
         "--unsafe-no-fsync=true".to_owned(),
         "--log-level=warn".to_owned(),
     ]
+}
+
+/// The usual arguments, and others, which go before usual ones of the same name.
+fn with(usual: Vec<String>, others: &[String]) -> Vec<String> {
+    let name = |argument: &str| argument.split('=').next().map(str::to_owned);
+    let replaced = |argument: &String| others.iter().any(|other| name(other) == name(argument));
+    let kept = usual.into_iter().filter(|argument| !replaced(argument));
+    kept.chain(others.iter().cloned()).collect()
 }
 
 fn apiserver_arguments(directory: &Path, etcd: u16, port: u16) -> Vec<String> {

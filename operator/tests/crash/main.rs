@@ -14,23 +14,15 @@
     reason = "helpers of tests"
 )]
 
-#[path = "../cluster/mod.rs"]
-mod cluster;
-mod faults;
-mod kubelet;
-mod operator;
 mod plan;
-mod run;
 mod safety;
-mod scenario;
-mod stale;
-mod state;
+#[path = "../support/mod.rs"]
+mod support;
 mod trial;
 mod verdict;
-mod world;
 
-use cluster::Cluster;
-use kube::{Api, Client, api::PostParams};
+use kube::Client;
+use support::{cluster::Cluster, faults, operator, run, scenario, stale, state, world};
 use world::World;
 
 /// One API server for all runs; the operator has a client of its own there.
@@ -40,18 +32,7 @@ async fn start() -> (Cluster, World, Client) {
     // The client's own retry comes above the faults.
     configuration.default_retry = false;
     let operators = Client::try_from(configuration).unwrap();
-    let class = serde_json::json!({
-        "metadata": {"name": scenario::STORAGE_CLASS},
-        "provisioner": "example.com/none",
-        "allowVolumeExpansion": true,
-    });
-    Api::<k8s_openapi::api::storage::v1::StorageClass>::all(cluster.client.clone())
-        .create(
-            &PostParams::default(),
-            &serde_json::from_value(class).unwrap(),
-        )
-        .await
-        .unwrap();
+    scenario::growing_volumes(&cluster.client).await;
     let world = World::record(cluster.client.clone()).await;
     (cluster, world, operators)
 }

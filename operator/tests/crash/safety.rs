@@ -18,7 +18,11 @@ pub fn breaches(scenario: &Scenario, events: &[Event], start: u64) -> Vec<String
     } else {
         all.extend(passwords_stay(scenario, events));
     }
-    all.extend(replicas_stay(events, start));
+    if scenario.stops() {
+        all.extend(stores_outlast_services(events));
+    } else {
+        all.extend(replicas_stay(events, start));
+    }
     all.extend(order_is_kept(events));
     all.extend(everything_is_ours(events));
     all
@@ -88,6 +92,47 @@ fn passwords_change_once(events: &[Event]) -> Vec<String> {
     all.extend(
         often.map(|((name, key), times)| format!("{key} of Secret {name} changed {times} times")),
     );
+    all
+}
+
+/// While a system stops and starts again, nothing runs without what it needs: the coordinator needs
+/// the stores, the services need both.
+fn stores_outlast_services(events: &[Event]) -> Vec<String> {
+    let rank = |event: &Event| match event.object["metadata"]["labels"][labels::COMPONENT].as_str()
+    {
+        Some("mysql" | "redis") => 0,
+        Some("coordinator") => 1,
+        _ => 2,
+    };
+    let number = |event: &Event, part: &str| event.object[part]["replicas"].as_i64();
+    let mut ranks: BTreeMap<&str, (i32, bool, bool)> = BTreeMap::new();
+    let mut all = Vec::new();
+    let workloads = events.iter().filter(|event| {
+        ["Deployment", "StatefulSet"].contains(&event.kind) && !event.name.ends_with("-simulator")
+    });
+    for event in workloads {
+        let (wanted, there) = (
+            number(event, "spec") != Some(0),
+            number(event, "status") > Some(0),
+        );
+        let before = ranks.insert(&event.name, (rank(event), wanted, there));
+        let changed = before.is_some_and(|(_, before, _)| before != wanted);
+        if !changed {
+            continue;
+        }
+        let (name, own) = (&event.name, rank(event));
+        if wanted {
+            let missing = ranks
+                .iter()
+                .filter(|(_, (rank, _, there))| *rank < own && !there);
+            all.extend(missing.map(|(other, _)| format!("{name} was started before {other} ran")));
+        } else {
+            let left = ranks
+                .iter()
+                .filter(|(_, (rank, _, there))| *rank > own && *there);
+            all.extend(left.map(|(other, _)| format!("{name} was stopped while {other} ran")));
+        }
+    }
     all
 }
 

@@ -24,7 +24,7 @@ fn written(value: &Value) -> tempfile::NamedTempFile {
     file
 }
 
-fn takes(groups: &Value, name: &str) {
+pub(super) fn takes(groups: &Value, name: &str) {
     let file = written(&json!({"groups": groups}));
     let judged = promtool(
         &["check", "rules", "--lint=all", "--lint-fatal"],
@@ -55,14 +55,20 @@ fn prometheus_takes_every_alert() {
 #[test]
 fn every_alert_of_the_operator_has_its_runbook() {
     let groups = install::monitoring::groups("payment-system");
-    for rule in groups[0]["rules"].as_array().unwrap() {
-        let name = rule["alert"].as_str().unwrap();
-        let url = rule["annotations"]["runbook_url"].as_str().unwrap();
-        let page = url.rsplit_once("/docs/").unwrap().1;
-        let file = format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"));
-        let text = std::fs::read_to_string(&file).unwrap_or_default();
-        assert!(text.starts_with(&format!("# {name}\n")), "{file}");
-    }
+    groups[0]["rules"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .for_each(has_runbook);
+}
+
+pub(super) fn has_runbook(rule: &Value) {
+    let name = rule["alert"].as_str().unwrap();
+    let url = rule["annotations"]["runbook_url"].as_str().unwrap();
+    let page = url.rsplit_once("/docs/").unwrap().1;
+    let file = format!("{}/../docs/{page}", env!("CARGO_MANIFEST_DIR"));
+    let text = std::fs::read_to_string(&file).unwrap_or_default();
+    assert!(text.starts_with(&format!("# {name}\n")), "{file}");
 }
 
 /// What two operators show, minute by minute.

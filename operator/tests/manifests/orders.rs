@@ -28,13 +28,15 @@ fn only_named_namespaces_reach_the_order_service() {
     orders.client_namespaces = vec!["shop".to_owned()];
     let manifests = manifests(&object);
     let policy = &find(&manifests, Kind::NetworkPolicy, "demo-orders")["spec"];
-    assert_eq!(
-        policy["ingress"][0]["from"],
-        json!([{"podSelector": {}}, {"namespaceSelector": {"matchExpressions": [
-            {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["shop"]},
-        ]}}])
-    );
-    assert_eq!(policy["ingress"][0]["ports"][0]["port"], 8080);
+    let rules = policy["ingress"].as_array().unwrap().iter();
+    let rules = rules.filter(|rule| rule["ports"][0]["port"] == 8080);
+    let from: Vec<_> = rules.map(|rule| &rule["from"]).collect();
+    let own = &from[0][0]["podSelector"]["matchLabels"];
+    assert_eq!(own["app.kubernetes.io/component"], "worker");
+    let shop = json!([{"namespaceSelector": {"matchExpressions": [
+        {"key": "kubernetes.io/metadata.name", "operator": "In", "values": ["shop"]},
+    ]}}]);
+    assert_eq!(from[1..], [&shop]);
 }
 
 #[test]

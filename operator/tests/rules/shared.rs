@@ -32,8 +32,8 @@ fn names() -> Vec<Case> {
             "fast..ssd",
             "fast.ssd",
         ),
-        namespaces("names a namespace twice", &["shop", "shop"]),
-        namespaces("a namespace has only", &["shop", "Till"]),
+        namespaces("the list names a namespace twice", &["shop", "shop"]),
+        namespaces("the name of a namespace has only", &["shop", "Till"]),
     ]
 }
 

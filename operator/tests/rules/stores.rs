@@ -28,6 +28,13 @@ fn mysql() -> Vec<Case> {
             "Delete",
             "Retain",
         )
+        .around(json!({"mysql": {"external": external.clone()}})),
+        case(
+            "mysql.tls is for the managed database",
+            "mysql.tls",
+            json!({"certificateRef": {"name": "mysql-tls"}}),
+            Value::Null,
+        )
         .around(json!({"mysql": {"external": external}})),
         case("at least 8Mi", "mysql.innodbBufferPoolSize", "1Mi", "8Mi"),
         case(
@@ -62,6 +69,13 @@ fn redis() -> Vec<Case> {
             "redis.retention",
             "Delete",
             "Retain",
+        )
+        .around(json!({"redis": {"external": {"host": "cache"}}})),
+        case(
+            "redis.tls is for the managed cache",
+            "redis.tls",
+            json!({"certificateRef": {"name": "redis-tls"}}),
+            Value::Null,
         )
         .around(json!({"redis": {"external": {"host": "cache"}}})),
         case(

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use contract::names::channel_key;
 use kube::{
     Api, Client,
-    api::{Patch, PatchParams, PostParams},
+    api::{Patch, PatchParams},
 };
 use serde_json::{Value, json};
 
@@ -20,12 +20,13 @@ pub enum Scene {
 }
 
 /// What has an effect in [`Scene::External`] alone.
-const EXTERNAL: [&str; 7] = [
+const EXTERNAL: [&str; 8] = [
     "mysql.external",
     "redis.external",
     "transactionCoordinator.external",
     "orders.external",
     "expose.gateway",
+    "callback.certificateRef",
     "payment.replicas",
     "callback.replicas",
 ];
@@ -62,12 +63,25 @@ impl Scene {
                 "expose": {"ingress": {"host": "pay.example.com", "tlsSecretName": "certificate"}},
             }),
             Self::External => json!({
-                "mysql": {"external": {"host": "db.example.com", "secretName": "database"}},
-                "redis": {"retention": "Retain", "external": {"host": "cache.example.com"}},
-                "transactionCoordinator": {"external": {"host": "tc.example.com"}},
+                "mysql": {"external": {
+                    "host": "db.example.com",
+                    "secretName": "database",
+                    "tls": {"caRef": {"name": "authority"}},
+                }},
+                "redis": {"retention": "Retain", "external": {
+                    "host": "cache.example.com",
+                    "tls": {"caRef": {"name": "authority"}},
+                }},
+                "transactionCoordinator": {"external": {
+                    "host": "tc.example.com",
+                    "tls": {"caRef": {"name": "authority"}},
+                }},
                 "orders": {"external": {"url": "https://orders.example.com"}},
                 "payment": {"autoscaling": {"enabled": false}},
-                "callback": {"autoscaling": {"enabled": false}},
+                "callback": {
+                    "autoscaling": {"enabled": false},
+                    "certificateRef": {"name": "certificate"},
+                },
                 "expose": {"gateway": {
                     "parentRefs": [{"name": "public", "namespace": "gateways", "sectionName": "https"}],
                     "hostnames": ["pay.example.com"],
@@ -82,22 +96,6 @@ impl Scene {
     }
 }
 
-/// The class of the volumes, which may grow.
-pub async fn growing_volumes(client: &Client) {
-    let class = json!({
-        "metadata": {"name": scenario::STORAGE_CLASS},
-        "provisioner": "example.com/none",
-        "allowVolumeExpansion": true,
-    });
-    Api::<k8s_openapi::api::storage::v1::StorageClass>::all(client.clone())
-        .create(
-            &PostParams::default(),
-            &serde_json::from_value(class).unwrap(),
-        )
-        .await
-        .unwrap();
-}
-
 /// Every Secret that some value names.
 pub async fn provide_secrets(client: &Client, namespace: &str) {
     let channels: Vec<&str> = [
@@ -108,6 +106,8 @@ pub async fn provide_secrets(client: &Client, namespace: &str) {
     .concat();
     let database = vec!["password", "coordinator-password", "orders-password"];
     let hook = vec!["signing", "people", "other"];
+    let certificate = vec!["tls.crt", "tls.key", "ca.crt"];
+    let authority = vec!["ca.crt", "other"];
     for (name, keys) in [
         (scenario::CHANNEL_SECRET, &channels),
         ("other-keys", &channels),
@@ -116,6 +116,10 @@ pub async fn provide_secrets(client: &Client, namespace: &str) {
         ("other-cache", &vec!["password"]),
         ("hook", &hook),
         ("other-hook", &hook),
+        ("certificate", &certificate),
+        ("other-certificate", &certificate),
+        ("authority", &authority),
+        ("other-authority", &authority),
     ] {
         let values: BTreeMap<&str, &str> = keys.iter().map(|key| (*key, "value")).collect();
         let secret = json!({

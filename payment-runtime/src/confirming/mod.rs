@@ -21,11 +21,12 @@ use futures::stream::{FuturesUnordered, StreamExt as _};
 use jiff::Timestamp;
 use payment_core::PaymentState;
 use payment_core::confirmation::{Next, Refusal, after_try, pause_after};
-use seata_client::config::Config;
+use seata_client::config::{Config, Tls};
 use seata_client::connection::Client;
 use tokio::sync::OnceCell;
 use tokio_util::sync::CancellationToken;
 
+use crate::authority;
 use crate::payments::{PayError, Payments};
 use crate::ports::StoreError;
 use crate::records::{
@@ -44,8 +45,16 @@ const GRACE: Duration = Duration::from_secs(5);
 /// A client of the configured coordinator. Must be called within a runtime.
 pub(crate) fn coordinator_client(config: &Coordinator, name: &str) -> anyhow::Result<Client> {
     let address = format!("{}:{}", config.host, config.port);
-    let config = Config::new([address], name, config.transaction_group.as_str());
-    Client::start(config).context("transactionCoordinator cannot be used")
+    let group = config.transaction_group.as_str();
+    let mut settings = Config::new([address], name, group);
+    if let Some(tls) = &config.tls {
+        settings.tls = Some(Tls {
+            server_name: config.host.clone(),
+            authorities: authority::read(&tls.ca_file)
+                .context("transactionCoordinator.tls cannot be used")?,
+        });
+    }
+    Client::start(settings).context("transactionCoordinator cannot be used")
 }
 
 /// Confirms payments in one process.

@@ -111,7 +111,7 @@ impl OrdersService {
         let limit = config.payment.max_concurrent_requests;
         let surface = Surface::new(metrics.clone(), orders.host.clone(), limit);
         let routes = http::router(orders.clone()).fallback(api::no_such_route);
-        let http = Bound::new(&config.listen.http, surface.wrap(routes)).await?;
+        let http = Bound::public(&config.listen, surface.wrap(routes)).await?;
         let state = Management {
             up: Arc::new(AtomicBool::new(false)),
             draining: Arc::default(),
@@ -142,6 +142,8 @@ impl OrdersService {
         let (metrics, up) = (self.state.metrics.clone(), self.state.up.clone());
         let watching = tokio::spawn(watch(store.clone(), metrics, up, end.clone()));
         let management = tokio::spawn(self.management.serve(end.clone(), Duration::from_secs(1)));
+        let metrics = self.state.metrics.clone();
+        let renewal = tokio::spawn(self.http.renewal(metrics, end.clone()));
         let http = tokio::spawn(self.http.serve(close_listener.clone(), drain));
         tracing::info!(
             role = %Role::Orders, http = %self.addresses.http,
@@ -154,7 +156,7 @@ impl OrdersService {
         close_listener.cancel();
         http.await.context("the HTTP server died")??;
         end.cancel();
-        let _ = tokio::join!(watching, management);
+        let _ = tokio::join!(watching, management, renewal);
         store.close().await;
         tracing::info!("stopped");
         Ok(())

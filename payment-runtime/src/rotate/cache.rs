@@ -7,10 +7,10 @@ use std::time::Duration;
 use anyhow::{Context as _, bail};
 use contract::config;
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, ErrorKind};
+use redis::{AsyncConnectionConfig, ErrorKind};
 use secrecy::{ExposeSecret as _, SecretString};
 
-use crate::cache::address;
+use crate::cache::client;
 
 /// A command that changes users is rare and may wait.
 const ANSWER_WITHIN: Duration = Duration::from_secs(10);
@@ -67,8 +67,7 @@ async fn open(
     config: &config::Redis,
     password: &SecretString,
 ) -> anyhow::Result<Option<MultiplexedConnection>> {
-    let address = address(config, Some(password.expose_secret()))?;
-    let client = Client::open(address).context("its address is not valid")?;
+    let client = client(config, Some(password.expose_secret()))?;
     let patience = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(ANSWER_WITHIN))
         .set_response_timeout(Some(ANSWER_WITHIN));

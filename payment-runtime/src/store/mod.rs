@@ -37,6 +37,7 @@ pub use reconciliation::{
     RefusedBill, Run,
 };
 
+use crate::authority;
 pub use crate::ports::StoreError;
 
 /// A connection that was idle for longer is asked whether it is still alive before it is used.
@@ -191,19 +192,33 @@ impl Store {
     }
 }
 
+/// How a server is reached: where the configuration names authorities, over TLS with a server that
+/// they vouch for under its host name, and not otherwise. Their file is read for each connection.
+fn server(config: &config::Mysql) -> MySqlConnectOptions {
+    let options = MySqlConnectOptions::new()
+        .host(&config.host)
+        .port(config.port)
+        .username(&config.username)
+        .charset("utf8mb4");
+    match &config.tls {
+        Some(tls) => options
+            .ssl_mode(MySqlSslMode::VerifyIdentity)
+            .ssl_ca(&tls.ca_file),
+        None => options.ssl_mode(MySqlSslMode::Preferred),
+    }
+}
+
 /// A pool of connections to one of our databases, not connected yet.
 fn pool(config: &config::Mysql) -> anyhow::Result<MySqlPool> {
     let file = &config.password_file;
     let password = std::fs::read_to_string(file)
         .with_context(|| format!("cannot read the database password from {}", file.display()))?;
-    let options = MySqlConnectOptions::new()
-        .host(&config.host)
-        .port(config.port)
+    if let Some(tls) = &config.tls {
+        authority::read(&tls.ca_file).context("mysql.tls cannot be used")?;
+    }
+    let options = server(config)
         .database(&config.database)
-        .username(&config.username)
         .password(password.trim_end())
-        .ssl_mode(MySqlSslMode::Preferred)
-        .charset("utf8mb4")
         .statement_cache_capacity(64);
     let pool = MySqlPoolOptions::new()
         .max_connections(config.max_connections)

@@ -9,7 +9,7 @@ use std::time::Duration;
 use anyhow::{Context as _, anyhow, bail};
 use contract::config;
 use secrecy::{ExposeSecret as _, SecretString};
-use sqlx::mysql::{MySqlConnectOptions, MySqlConnection, MySqlDatabaseError, MySqlSslMode};
+use sqlx::mysql::{MySqlConnection, MySqlDatabaseError};
 use sqlx::{AssertSqlSafe, ConnectOptions as _, Connection as _};
 
 /// A database that starts beside us gets a minute.
@@ -103,13 +103,8 @@ async fn open(
     user: &config::Mysql,
     password: &SecretString,
 ) -> anyhow::Result<Option<MySqlConnection>> {
-    let options = MySqlConnectOptions::new()
-        .host(&user.host)
-        .port(user.port)
-        .username(&user.username)
+    let options = super::server(user)
         .password(password.expose_secret())
-        .ssl_mode(MySqlSslMode::Preferred)
-        .charset("utf8mb4")
         .disable_statement_logging();
     let mut tries_left = TRIES;
     loop {

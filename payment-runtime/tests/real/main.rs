@@ -2,6 +2,7 @@
 
 #![cfg(test)]
 
+mod authority;
 mod bad_bills;
 mod bad_input;
 mod batching;
@@ -9,6 +10,8 @@ mod cancelled;
 mod confirming;
 mod correcting;
 mod differences;
+mod encrypted;
+mod https;
 mod keys;
 mod late;
 mod ledger;

@@ -5,7 +5,7 @@
 //! simulator of its own.
 
 use std::net::TcpListener;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -36,7 +36,7 @@ pub(crate) fn free_port() -> u16 {
 
 /// Starts a child that is killed when this process ends. The kernel ties that to the thread that
 /// started it, so a thread is kept for it.
-fn spawn_bound(mut command: Command) {
+pub(crate) fn spawn_bound(mut command: Command) {
     let (started, wait) = std::sync::mpsc::channel();
     std::thread::spawn(move || {
         let child: std::io::Result<Child> = command.stdin(Stdio::null()).spawn();
@@ -52,7 +52,7 @@ fn spawn_bound(mut command: Command) {
         .expect("the server could not be started");
 }
 
-fn bound(program: &str) -> Command {
+pub(crate) fn bound(program: &str) -> Command {
     let mut command = Command::new("setpriv");
     command.args(["--pdeathsig", "KILL", program]);
     command
@@ -83,61 +83,63 @@ fn remove_what_dead_runs_left() {
 fn mysql() -> &'static Mysql {
     static MYSQL: OnceLock<Mysql> = OnceLock::new();
     MYSQL.get_or_init(|| {
-        let rootfs = PathBuf::from(std::env::var("MYSQL_ROOTFS").expect(
-            "MYSQL_ROOTFS must name a root file system with MySQL; `make integration` sets it",
-        ));
         remove_what_dead_runs_left();
-        // The server outlives every test; the next run removes what it leaves.
-        let prefix = format!("{DATA_PREFIX}{}-", std::process::id());
-        let data = tempfile::Builder::new()
-            .prefix(&prefix)
-            .tempdir()
-            .unwrap()
-            .keep();
-        let mysqld = |command: &mut Command| {
-            let usr = rootfs.join("usr");
-            command
-                .arg("--library-path")
-                .arg(usr.join("lib/x86_64-linux-gnu"))
-                .arg(usr.join("sbin/mysqld"))
-                .arg("--no-defaults")
-                .arg(format!("--basedir={}", usr.display()))
-                .arg(format!("--datadir={}", data.join("data").display()))
-                .arg(format!(
-                    "--lc-messages-dir={}",
-                    usr.join("share/mysql").display()
-                ))
-                .args([
-                    "--user=root",
-                    "--log-error-verbosity=1",
-                    "--secure-file-priv=",
-                ]);
-        };
-        let loader = rootfs.join("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2");
-        let mut initialize = Command::new(&loader);
-        mysqld(&mut initialize);
-        let done = initialize.arg("--initialize-insecure").output().unwrap();
-        assert!(
-            done.status.success(),
-            "{}",
-            String::from_utf8_lossy(&done.stderr)
-        );
         let port = free_port();
-        let mut server = bound(loader.to_str().unwrap());
-        mysqld(&mut server);
-        server
-            .arg(format!("--socket={}", data.join("sock").display()))
-            .args([
-                &format!("--port={port}"),
-                "--bind-address=127.0.0.1",
-                "--mysqlx=OFF",
-            ])
-            .args(["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"])
-            .args(["--innodb-buffer-pool-size=64M", "--max-connections=300"])
-            .stderr(std::fs::File::create(data.join("log")).unwrap());
-        spawn_bound(server);
+        mysqld(&data_directory(), &[format!("--port={port}")]);
         Mysql { port }
     })
+}
+
+/// For a server, which outlives every test; the next run removes what it leaves.
+pub(crate) fn data_directory() -> PathBuf {
+    let prefix = format!("{DATA_PREFIX}{}-", std::process::id());
+    let directory = tempfile::Builder::new().prefix(&prefix).tempdir();
+    directory.unwrap().keep()
+}
+
+/// Starts a server with its data in a directory; it dies with this process.
+pub(crate) fn mysqld(directory: &Path, options: &[String]) {
+    let rootfs = PathBuf::from(std::env::var("MYSQL_ROOTFS").expect(
+        "MYSQL_ROOTFS must name a root file system with MySQL; `make integration` sets it",
+    ));
+    let mysqld = |command: &mut Command| {
+        let usr = rootfs.join("usr");
+        command
+            .arg("--library-path")
+            .arg(usr.join("lib/x86_64-linux-gnu"))
+            .arg(usr.join("sbin/mysqld"))
+            .arg("--no-defaults")
+            .arg(format!("--basedir={}", usr.display()))
+            .arg(format!("--datadir={}", directory.join("data").display()))
+            .arg(format!(
+                "--lc-messages-dir={}",
+                usr.join("share/mysql").display()
+            ))
+            .args([
+                "--user=root",
+                "--log-error-verbosity=1",
+                "--secure-file-priv=",
+            ]);
+    };
+    let loader = rootfs.join("usr/lib/x86_64-linux-gnu/ld-linux-x86-64.so.2");
+    let mut initialize = Command::new(&loader);
+    mysqld(&mut initialize);
+    let done = initialize.arg("--initialize-insecure").output().unwrap();
+    assert!(
+        done.status.success(),
+        "{}",
+        String::from_utf8_lossy(&done.stderr)
+    );
+    let mut server = bound(loader.to_str().unwrap());
+    mysqld(&mut server);
+    server
+        .arg(format!("--socket={}", directory.join("sock").display()))
+        .args(["--bind-address=127.0.0.1", "--mysqlx=OFF"])
+        .args(["--innodb-flush-log-at-trx-commit=0", "--skip-log-bin"])
+        .args(["--innodb-buffer-pool-size=64M", "--max-connections=300"])
+        .args(options)
+        .stderr(std::fs::File::create(directory.join("log")).unwrap());
+    spawn_bound(server);
 }
 
 pub(crate) struct Redis {
@@ -505,6 +507,7 @@ impl Database {
             username: "root".to_owned(),
             password_file: password,
             max_connections,
+            tls: None,
         };
         let store = Store::new(&config).unwrap();
         store.migrate().await.unwrap();

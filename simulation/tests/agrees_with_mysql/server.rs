@@ -122,6 +122,7 @@ pub(crate) async fn store(database: &str) -> Store {
         password_file: password,
         // One: a transaction that was given up is rolled back before the next begins.
         max_connections: 1,
+        tls: None,
     });
     let store = store.unwrap();
     store.migrate().await.unwrap();

@@ -12,6 +12,7 @@ use tokio_util::sync::DropGuard;
 
 use super::hub::Hub;
 use super::supervisor::{self, Lookup};
+use super::transport::Transport;
 use crate::branch::{Coordinator, CoordinatorError, NewBranch, Resource, Xid};
 use crate::codec::{
     BranchRegister, BranchReport, BranchStatus, GlobalBegin, GlobalEnd, GlobalStatus, Message,
@@ -85,7 +86,8 @@ impl Client {
     ) -> Result<Self, ConfigError> {
         config.check()?;
         let runtime = Handle::try_current().map_err(|_| ConfigError::NoRuntime)?;
-        let hub = Arc::new(Hub::new(config, metrics, lookup));
+        let transport = Transport::of(&config)?;
+        let hub = Arc::new(Hub::new(config, transport, metrics, lookup));
         let task = runtime.spawn(supervisor::supervise(Arc::clone(&hub)));
         let supervisor = Supervisor {
             task: tokio::sync::Mutex::new(Some(task)),

@@ -41,6 +41,10 @@ pub(super) async fn connect(
     socket
         .set_nodelay(true)
         .map_err(|error| failed(error.to_string()))?;
+    let socket = timeout(within, hub.transport.over(socket))
+        .await
+        .map_err(|_| failed(format!("no TLS within {within:?}")))?
+        .map_err(|error| failed(format!("no TLS could be agreed on: {error}")))?;
     let mut stream = Framed::new(socket, FrameCodec);
     let (resources, resources_version) = hub.dispatcher.registered();
     let version = timeout(within, register(hub, &mut stream, resources))

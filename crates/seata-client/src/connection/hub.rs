@@ -14,6 +14,7 @@ use super::handshake;
 use super::link::Link;
 use super::refusal;
 use super::supervisor::Lookup;
+use super::transport::Transport;
 use crate::branch::{CoordinatorError, Xid};
 use crate::codec::Message;
 use crate::config::Config;
@@ -24,6 +25,7 @@ pub(crate) struct Hub {
     pub(crate) metrics: Metrics,
     pub(super) dispatcher: Dispatcher,
     pub(super) lookup: Lookup,
+    pub(super) transport: Transport,
     links: RwLock<Vec<Arc<Link>>>,
     ready: watch::Sender<bool>,
     turn: AtomicUsize,
@@ -34,12 +36,18 @@ pub(crate) struct Hub {
 }
 
 impl Hub {
-    pub(super) fn new(config: Config, metrics: Metrics, lookup: Lookup) -> Self {
+    pub(super) fn new(
+        config: Config,
+        transport: Transport,
+        metrics: Metrics,
+        lookup: Lookup,
+    ) -> Self {
         Self {
             dispatcher: Dispatcher::new(&config),
             config,
             metrics,
             lookup,
+            transport,
             links: RwLock::default(),
             ready: watch::Sender::new(false),
             turn: AtomicUsize::new(0),

@@ -8,7 +8,6 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures::stream::{SplitSink, SplitStream};
 use futures::{SinkExt, StreamExt};
-use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::time::timeout;
 use tokio_util::codec::Framed;
@@ -18,6 +17,7 @@ use super::dispatch::{self, Phase};
 use super::handshake;
 use super::hub::Hub;
 use super::pending::{Lost, Pending};
+use super::transport::Socket;
 use crate::branch::CoordinatorError;
 use crate::codec::{
     CodecError, Frame, FrameCodec, FrameKind, HEAD_BYTES, MAX_FRAME_BYTES, Message,
@@ -27,7 +27,7 @@ use crate::codec::{
 /// How many frames are put into one write at most.
 const WRITE_BATCH: usize = 64;
 
-pub(super) type Stream = Framed<TcpStream, FrameCodec>;
+pub(super) type Stream = Framed<Socket, FrameCodec>;
 
 /// What the writer is handed.
 pub(super) enum Outgoing {

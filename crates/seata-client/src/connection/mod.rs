@@ -10,8 +10,8 @@
 //! - resources are registered on every channel there is and on every one that comes;
 //! - stopping writes what was queued.
 //!
-//! Deliberately not here: discovery through registries, TLS (the coordinator has none), and what a
-//! transaction's end means ([`crate::tm`]).
+//! Deliberately not here: discovery through registries, and what a transaction's end means
+//! ([`crate::tm`]).
 
 mod backoff;
 mod client;
@@ -22,7 +22,11 @@ mod link;
 mod pending;
 mod refusal;
 mod supervisor;
+mod transport;
 
+#[cfg(test)]
+#[cfg(feature = "tls")]
+mod secured;
 #[cfg(test)]
 mod tests;
 

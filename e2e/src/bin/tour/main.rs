@@ -48,6 +48,7 @@ async fn tour(arguments: &Arguments, paint: Paint) -> Result<()> {
     let cluster = Cluster::connect(&kubeconfig).await?;
     let demo = System::new(&cluster, NAMESPACE, NAME);
     cluster.apply_yaml(&manifest()?).await?;
+    access::admit(&demo).await?;
     wait(&demo, Duration::from_secs(arguments.timeout_seconds), paint).await?;
     let urls = access::urls(&demo).await?;
     let environment = Environment { kubeconfig, urls };

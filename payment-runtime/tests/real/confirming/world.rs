@@ -284,6 +284,7 @@ async fn count(database: &str, sql: &'static str) -> i64 {
 
 pub(super) fn coordinator(tc: &Tc) -> Coordinator {
     Coordinator {
+        tls: None,
         host: "127.0.0.1".to_owned(),
         port: tc.port(),
         transaction_group: "test".to_owned(),

@@ -5,14 +5,13 @@ use std::{collections::HashSet, sync::Arc};
 
 use kube::{
     Api, Client,
-    api::{
-        ApiResource, DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions,
-    },
+    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
 };
+use payment_operator::kinds::Kind;
 use serde_json::{Value, json};
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::world::{History, Objects, kinds};
+use super::world::{History, Objects};
 
 /// Works until it is dropped.
 pub struct Kubelet(#[expect(dead_code, reason = "ends with it")] AbortOnDropHandle<()>);
@@ -61,10 +60,8 @@ impl Worker {
     }
 
     fn api(&self, kind: &str) -> Api<DynamicObject> {
-        let resource: Option<ApiResource> = kinds()
-            .into_iter()
-            .find_map(|(name, resource)| (name == kind).then_some(resource));
-        Api::namespaced_with(self.client.clone(), &self.namespace, &resource.unwrap())
+        let resource = Kind::of(kind).unwrap().entry().resource();
+        Api::namespaced_with(self.client.clone(), &self.namespace, &resource)
     }
 
     /// Whether something is to be done for the first time.

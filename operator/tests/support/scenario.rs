@@ -1,5 +1,7 @@
 //! What is done to a system while the operator's requests fail.
 
+use k8s_openapi::api::storage::v1::StorageClass;
+use kube::{Api, Client, api::PostParams};
 use serde_json::{Value, json};
 
 /// Name of every system under test.
@@ -59,6 +61,12 @@ impl Scenario {
         steps.any(
             |step| matches!(step, Step::Apply(sections) if sections["credentials"].is_object()),
         )
+    }
+
+    /// Whether all its pods end meanwhile.
+    pub fn stops(&self) -> bool {
+        let mut steps = self.steps.iter();
+        steps.any(|step| matches!(step, Step::Apply(sections) if sections["stopped"] == true))
     }
 
     pub fn upgrades(&self) -> bool {
@@ -127,6 +135,13 @@ fn changes() -> Vec<Scenario> {
                 Step::Apply(later),
             ],
         ),
+        change(
+            "stop",
+            vec![
+                Step::Apply(json!({"stopped": true})),
+                Step::Apply(json!({})),
+            ],
+        ),
         change("upgrade", vec![Step::Upgrade]),
         Scenario {
             before: Some(
@@ -162,6 +177,18 @@ fn lives() -> Vec<Scenario> {
             ..change("retain", vec![retain, Step::Delete])
         },
     ]
+}
+
+/// The class of the volumes, which may grow.
+pub async fn growing_volumes(client: &Client) {
+    let class = json!({
+        "metadata": {"name": STORAGE_CLASS},
+        "provisioner": "example.com/none",
+        "allowVolumeExpansion": true,
+    });
+    let class: StorageClass = serde_json::from_value(class).unwrap();
+    let api = Api::<StorageClass>::all(client.clone());
+    api.create(&PostParams::default(), &class).await.unwrap();
 }
 
 /// A PaymentSystem with the usual specification and some sections of its own.

@@ -10,7 +10,7 @@ use payment_operator::{controller, metrics::Metrics, validate::Settings};
 use tokio::sync::Notify;
 use tokio_util::task::AbortOnDropHandle;
 
-use crate::{
+use super::{
     faults::{self, Fault, Plan},
     scenario::{IMAGE, NEW_IMAGE},
 };

@@ -15,7 +15,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use crate::stale::Valve;
+use super::stale::Valve;
 use axum::body::Body as Streamed;
 use futures::future::BoxFuture;
 use http::{Method, Request, Response, StatusCode, Uri};

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use payment_operator::build::labels;
 use serde_json::{Map, Value, json};
 
-use crate::world::Objects;
+use super::world::Objects;
 
 /// Objects by kind and name, without what differs between any two runs.
 pub type State = BTreeMap<String, Value>;

@@ -26,8 +26,10 @@ use serde_json::{Value, json};
 
 use super::cluster::Cluster;
 
-const NAMESPACE: &str = "payment-system";
+pub const NAMESPACE: &str = "payment-system";
 const ACCOUNT: &str = "payment-operator";
+/// The operator, as the API server calls it.
+pub const USER: &str = "system:serviceaccount:payment-system:payment-operator";
 
 pub struct Operator {
     child: Child,
@@ -46,15 +48,20 @@ impl Drop for Operator {
     }
 }
 
-/// Everything that installs the operator; a cluster starts with its ClusterRole.
-pub async fn install(cluster: &Cluster) {
-    let installation = Installation {
+/// The usual installation.
+pub fn installation() -> Installation {
+    Installation {
         namespace: NAMESPACE.to_owned(),
         image: "operator:1".to_owned(),
         runtime_image: "runtime:1".to_owned(),
         simulator_image: None,
-    };
-    let yaml = install::yaml(&installation).unwrap();
+        ..Installation::default()
+    }
+}
+
+/// Applies everything that installs the operator.
+pub async fn install(cluster: &Cluster, installation: &Installation) {
+    let yaml = install::yaml(installation).unwrap();
     for document in yaml.split("---\n").filter(|text| !text.trim().is_empty()) {
         let object: DynamicObject = serde_saphyr::from_str(document).unwrap();
         let types = object.types.clone().unwrap();
@@ -122,6 +129,16 @@ pub async fn holder(cluster: &Cluster) -> Option<String> {
 impl Operator {
     /// Starts the program; `api` is the port under which it finds the API server.
     pub async fn start(cluster: &Cluster, pod: &str, api: u16, lease_seconds: u32) -> Self {
+        Self::start_in(cluster, pod, (api, lease_seconds), &[]).await
+    }
+
+    /// The same, for some namespaces; none: all.
+    pub async fn start_in(
+        cluster: &Cluster,
+        pod: &str,
+        (api, lease_seconds): (u16, u32),
+        namespaces: &[String],
+    ) -> Self {
         let directory = cluster.directory.path();
         let kubeconfig = directory.join(format!("{pod}.kubeconfig"));
         let text = json!({
@@ -142,7 +159,13 @@ impl Operator {
             .unwrap()
             .port();
         let log = directory.join(format!("{pod}.log"));
-        let child = Command::new("setpriv")
+        let mut command = Command::new("setpriv");
+        if !namespaces.is_empty() {
+            command
+                .env("WATCH_NAMESPACES", namespaces.join(","))
+                .env("DISCOVERY_SECONDS", "10");
+        }
+        let child = command
             .args(["--pdeathsig", "KILL", "--"])
             .arg(env!("CARGO_BIN_EXE_payment-operator"))
             .arg("run")
@@ -164,6 +187,15 @@ impl Operator {
         cluster
             .until("the operator to be ready", async |_: &Cluster| {
                 self.answers("/readyz") && self.answers("/livez")
+            })
+            .await;
+    }
+
+    /// Waits until it has written these words to its log.
+    pub async fn says(&self, cluster: &Cluster, words: &str) {
+        cluster
+            .until(words, async |_: &Cluster| {
+                fs::read_to_string(&self.log).is_ok_and(|log| log.contains(words))
             })
             .await;
     }

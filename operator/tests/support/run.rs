@@ -17,7 +17,7 @@ use kube::{
 };
 use serde_json::{Value, json};
 
-use crate::{
+use super::{
     kubelet::Kubelet,
     operator::{Operator, Point},
     scenario::{CHANNEL_KEYS, CHANNEL_SECRET, SYSTEM, Scenario, Step, system},
@@ -151,9 +151,9 @@ impl<'a> Run<'a> {
         }
     }
 
-    /// Waits until the present specification is reported as working.
+    /// Waits until the present specification is reported as reached.
     pub async fn until_ready(&self, what: &str) -> Result<(), String> {
-        if self.history.until(LIMIT, is_ready).await {
+        if self.history.until(LIMIT, is_as_specified).await {
             return Ok(());
         }
         let status = system_in(&self.history.objects()).map(|object| object["status"].clone());
@@ -203,6 +203,8 @@ impl<'a> Run<'a> {
             self.history.quiet(Duration::from_millis(500)).await;
             return Ok(());
         }
+        // The pass that saw the last workload become ready may still be to come.
+        self.history.quiet(Duration::from_millis(500)).await;
         let mut attempts = 0;
         loop {
             let written = self.silent_pass().await?;
@@ -262,8 +264,29 @@ impl<'a> Run<'a> {
     }
 }
 
+/// Whether the present specification is reported as working, or as stopped where it says so.
+pub fn is_as_specified(objects: &Objects) -> bool {
+    let Some(object) = system_in(objects) else {
+        return false;
+    };
+    let (generation, status) = (&object["metadata"]["generation"], &object["status"]);
+    let conditions = status["conditions"].as_array();
+    let rotation = |side: &Value| side["credentials"]["rotation"].clone();
+    let wanted = if object["spec"]["stopped"] == true {
+        "Stopped"
+    } else {
+        "Ready"
+    };
+    status["observedGeneration"] == *generation
+        && rotation(&object["spec"]) == rotation(status)
+        && conditions
+            .into_iter()
+            .flatten()
+            .any(|condition| condition["type"] == wanted && condition["status"] == "True")
+}
+
 /// What a user provides before there is a system.
-async fn channel_secret(client: &Client, namespace: &str) {
+pub async fn channel_secret(client: &Client, namespace: &str) {
     let keys: BTreeMap<&str, &str> = CHANNEL_KEYS.map(|key| (key, "a value")).into();
     let secret = json!({"metadata": {"name": CHANNEL_SECRET}, "stringData": keys});
     let secret: Secret = serde_json::from_value(secret).unwrap();
@@ -284,19 +307,4 @@ fn leftovers(objects: &Objects) -> Vec<String> {
 fn system_in(objects: &Objects) -> Option<&Value> {
     let found = objects.get(&("PaymentSystem", SYSTEM.to_owned()));
     found.map(AsRef::as_ref)
-}
-
-fn is_ready(objects: &Objects) -> bool {
-    let Some(object) = system_in(objects) else {
-        return false;
-    };
-    let (generation, status) = (&object["metadata"]["generation"], &object["status"]);
-    let conditions = status["conditions"].as_array();
-    let rotation = |side: &Value| side["credentials"]["rotation"].clone();
-    status["observedGeneration"] == *generation
-        && rotation(&object["spec"]) == rotation(status)
-        && conditions
-            .into_iter()
-            .flatten()
-            .any(|condition| condition["type"] == "Ready" && condition["status"] == "True")
 }
