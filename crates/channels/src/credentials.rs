@@ -48,7 +48,7 @@ fn meaning(key: &str) -> &'static str {
     match key {
         key::WECHAT_APP_ID => "the app id bound to the WeChat Pay merchant",
         key::WECHAT_MCH_ID => "the WeChat Pay merchant number",
-        key::WECHAT_API_KEY => "the APIv3 key, 32 ASCII characters",
+        key::WECHAT_API_KEY => "the APIv3 key, 32 ASCII characters; the next one on a second line",
         key::WECHAT_PRIVATE_KEY => "the merchant's private API key in PEM (apiclient_key.pem)",
         key::WECHAT_MERCHANT_SERIAL => "the serial number of the merchant's API certificate, hex",
         key::WECHAT_PUBLIC_KEY_ID => {

@@ -16,6 +16,9 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use secrecy::zeroize::Zeroizing;
 
+/// The present key, and the next.
+const KEYS_MAX: usize = 2;
+
 /// Why key material is refused; says nothing of its content.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub(crate) enum KeyError {
@@ -25,8 +28,10 @@ pub(crate) enum KeyError {
     PrivateKey,
     #[error("is not an RSA public key of at least 2048 bits (SPKI)")]
     PublicKey,
-    #[error("is not 32 bytes long")]
+    #[error("is not 32 bytes long, or a line of it is not")]
     Length,
+    #[error("has more than two keys: the present one, and the next while it takes over")]
+    Number,
 }
 
 /// Our private key.
@@ -74,6 +79,12 @@ impl VerifyingKey {
         Self::from_spki(&der(text)?)
     }
 
+    /// One key, or the present and the next one.
+    pub(crate) fn parse_all(text: &str) -> Result<Vec<Self>, KeyError> {
+        let keys = key_blocks(text).into_iter().map(|key| Self::parse(&key));
+        one_or_two(keys.collect::<Result<_, _>>()?)
+    }
+
     /// The key of a certificate.
     pub(crate) fn from_spki(der: &[u8]) -> Result<Self, KeyError> {
         ParsedPublicKey::new(&RSA_PKCS1_2048_8192_SHA256, der)
@@ -93,36 +104,63 @@ impl VerifyingKey {
     }
 }
 
-/// The key that opens WeChat Pay's encrypted resources.
-pub(crate) struct SealingKey(LessSafeKey);
+/// The keys that open WeChat Pay's encrypted resources: the present one, and the next while one
+/// replaces the other. Nothing says with which of them a resource was made.
+pub(crate) struct SealingKeys(Vec<LessSafeKey>);
 
-impl SealingKey {
+impl SealingKeys {
+    /// One key on each line.
     pub(crate) fn parse(text: &str) -> Result<Self, KeyError> {
-        UnboundKey::new(&AES_256_GCM, text.as_bytes())
-            .map(|key| Self(LessSafeKey::new(key)))
-            .map_err(|_| KeyError::Length)
+        let lines = text.lines().map(str::trim).filter(|line| !line.is_empty());
+        let keys = lines.map(|line| {
+            UnboundKey::new(&AES_256_GCM, line.as_bytes())
+                .map(LessSafeKey::new)
+                .map_err(|_| KeyError::Length)
+        });
+        Ok(Self(one_or_two(keys.collect::<Result<_, _>>()?)?))
     }
 
     /// Decrypts `sealed` (ciphertext and tag); `None` for a nonce of another length than 12 or a
     /// tag that does not fit.
-    pub(crate) fn open(&self, nonce: &[u8], aad: &[u8], mut sealed: Vec<u8>) -> Option<Vec<u8>> {
-        let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
-        let length = self
-            .0
-            .open_in_place(nonce, Aad::from(aad), &mut sealed)
-            .ok()?
-            .len();
-        sealed.truncate(length);
-        Some(sealed)
+    pub(crate) fn open(&self, nonce: &[u8], aad: &[u8], sealed: &[u8]) -> Option<Vec<u8>> {
+        self.0
+            .iter()
+            .find_map(|key| open(key, nonce, aad, sealed.to_vec()))
     }
 }
 
-/// The blocks of a PEM file with several keys, each with its armour.
-pub(crate) fn pem_blocks(text: &str) -> Vec<String> {
+fn open(key: &LessSafeKey, nonce: &[u8], aad: &[u8], mut sealed: Vec<u8>) -> Option<Vec<u8>> {
+    let nonce = Nonce::try_assume_unique_for_key(nonce).ok()?;
+    let opened = key.open_in_place(nonce, Aad::from(aad), &mut sealed);
+    let length = opened.ok()?.len();
+    sealed.truncate(length);
+    Some(sealed)
+}
+
+fn one_or_two<T>(keys: Vec<T>) -> Result<Vec<T>, KeyError> {
+    if (1..=KEYS_MAX).contains(&keys.len()) {
+        Ok(keys)
+    } else {
+        Err(KeyError::Number)
+    }
+}
+
+/// The keys of a file with several public keys: PEM, each with its armour, or bare base64 with an
+/// empty line between two.
+pub(crate) fn key_blocks(text: &str) -> Vec<String> {
     match pem::parse_many(text) {
         Ok(blocks) if !blocks.is_empty() => blocks.iter().map(pem::encode).collect(),
-        _ => vec![text.to_owned()],
+        _ => bare_blocks(text),
     }
+}
+
+fn bare_blocks(text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().map(str::trim).collect();
+    lines
+        .split(|line| line.is_empty())
+        .filter(|block| !block.is_empty())
+        .map(|block| block.join("\n"))
+        .collect()
 }
 
 /// Decoded here and not by a PEM library so that every copy of a private key is wiped.

@@ -161,9 +161,9 @@ struct Head {
 }
 
 /// Finds the method's node, verifies it and reads its code.
-/// `key` finds a trusted key by the certificate that the answer names, if it names one.
+/// `keys` finds the trusted keys by the certificate that the answer names, if it names one.
 pub(super) fn open<'k>(
-    key: &dyn Fn(Option<&str>) -> Option<&'k VerifyingKey>,
+    keys: &dyn Fn(Option<&str>) -> Vec<&'k VerifyingKey>,
     method: &str,
     body: &[u8],
 ) -> Result<Node, Stop> {
@@ -172,14 +172,16 @@ pub(super) fn open<'k>(
         signature,
         certificate,
     } = cut(method, body)?;
-    let Some(key) = key(certificate.as_deref()) else {
+    let keys = keys(certificate.as_deref());
+    if keys.is_empty() {
         let detail = match certificate {
             Some(sn) => format!("the answer is signed with the unknown certificate {sn:?}"),
             None => "the answer does not name its certificate".to_owned(),
         };
         return Err(Fail::unverifiable(detail).into());
-    };
-    if !key.verifies(node.as_bytes(), &signature) {
+    }
+    let fits = |key: &&VerifyingKey| key.verifies(node.as_bytes(), &signature);
+    if !keys.iter().any(fits) {
         return Err(Fail::unverifiable("the answer's signature does not fit").into());
     }
     let head: Head = Node(node.to_owned()).parse()?;

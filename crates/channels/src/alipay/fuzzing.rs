@@ -29,7 +29,7 @@ pub(crate) fn callback(bytes: &[u8]) {
         seller_id: Some("2088000000000001"),
     };
     if let Ok(key) = VerifyingKey::parse(PUBLIC_KEY) {
-        let keys = TrustedKeys::Key(key);
+        let keys = TrustedKeys::Keys(vec![key]);
         let _ = callback::read(&keys, &recipient, bytes, Timestamp::UNIX_EPOCH);
     }
     let _ = callback::decode(bytes).map(|fields| callback::content(&fields, &recipient));

@@ -54,9 +54,9 @@ impl Alipay {
         url.query_pairs_mut().extend_pairs(common);
         let sending = self.wire.client.post(url).form(&content);
         let answer = http::send(sending, http::ANSWER_LIMIT).await?;
-        let key = |sn: Option<&str>| self.keys.of_answer(sn, now);
+        let keys = |sn: Option<&str>| self.keys.of_answer(sn, now);
         match answer.status.as_u16() {
-            200 => answer::open(&key, request.method, &answer.body),
+            200 => answer::open(&keys, request.method, &answer.body),
             429 => Err(status(UncertaintyReason::Busy, answer.status)),
             500..=599 => Err(status(UncertaintyReason::ServerError, answer.status)),
             _ => Err(status(UncertaintyReason::Unverifiable, answer.status)),

@@ -1,6 +1,6 @@
-//! The keys that Alipay is believed by: one bare public key, or certificates.
+//! The keys that Alipay is believed by: bare public keys, or certificates.
 //!
-//! Guarantees: in certificate mode a key counts only under the serial name of its certificate,
+//! Guarantees: the present and the next key live at once; in certificate mode a key counts only under the serial name of its certificate,
 //! between the dates of its chain, and only if that chain leads to a configured root; the
 //! application's certificate belongs to its private key.
 //!
@@ -15,7 +15,8 @@ use crate::credentials::{Files, LoadError};
 use crate::crypto::{SigningKey, VerifyingKey};
 
 pub(super) enum TrustedKeys {
-    Key(VerifyingKey),
+    /// Nothing says which of them signed: any of them is believed.
+    Keys(Vec<VerifyingKey>),
     Certificates {
         app_sn: String,
         root_sn: String,
@@ -39,8 +40,8 @@ impl TrustedKeys {
             .count();
         match absent {
             0 => Self::load_certificates(files, signing),
-            3 => Ok(Self::Key(
-                files.key(key::ALIPAY_PUBLIC_KEY, VerifyingKey::parse)?,
+            3 => Ok(Self::Keys(
+                files.key(key::ALIPAY_PUBLIC_KEY, VerifyingKey::parse_all)?,
             )),
             _ => {
                 let missing = key::ALIPAY_CERTIFICATE_MODE.iter().find(is_absent);
@@ -72,7 +73,7 @@ impl TrustedKeys {
     /// What certificate mode adds to every request.
     pub(super) fn parameters(&self) -> Vec<(&'static str, String)> {
         match self {
-            Self::Key(_) => Vec::new(),
+            Self::Keys(_) => Vec::new(),
             Self::Certificates {
                 app_sn, root_sn, ..
             } => vec![
@@ -86,19 +87,19 @@ impl TrustedKeys {
         matches!(self, Self::Certificates { .. })
     }
 
-    /// The key of an answer. In certificate mode the answer has to name it.
-    pub(super) fn of_answer(&self, sn: Option<&str>, now: Timestamp) -> Option<&VerifyingKey> {
-        match self {
-            Self::Key(key) => Some(key),
-            Self::Certificates { .. } => self.named(sn?, now),
+    /// The keys that may have signed an answer. In certificate mode the answer has to name it.
+    pub(super) fn of_answer(&self, sn: Option<&str>, now: Timestamp) -> Vec<&VerifyingKey> {
+        match (self, sn) {
+            (Self::Keys(keys), _) => keys.iter().collect(),
+            (Self::Certificates { .. }, Some(sn)) => self.named(sn, now).into_iter().collect(),
+            (Self::Certificates { .. }, None) => Vec::new(),
         }
     }
 
     /// The keys that may have signed a notice. Not every notice names its certificate.
     pub(super) fn of_notice(&self, sn: Option<&str>, now: Timestamp) -> Vec<&VerifyingKey> {
         match (self, sn) {
-            (Self::Key(key), _) => vec![key],
-            (Self::Certificates { .. }, Some(sn)) => self.named(sn, now).into_iter().collect(),
+            (Self::Keys(_), _) | (_, Some(_)) => self.of_answer(sn, now),
             (Self::Certificates { alipay, .. }, None) => alipay
                 .iter()
                 .filter(|certificate| certificate.validity.holds(now))
@@ -119,7 +120,7 @@ impl TrustedKeys {
 
     pub(super) fn serials(&self) -> Vec<&str> {
         match self {
-            Self::Key(_) => Vec::new(),
+            Self::Keys(_) => Vec::new(),
             Self::Certificates { alipay, .. } => alipay
                 .iter()
                 .map(|certificate| certificate.sn.as_str())

@@ -1,6 +1,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use contract::names::channel_key as key;
 use jiff::civil::date;
 use payment_core::{ChannelKind, Currency, Money, PayMethod};
 use serde_json::{Value, json};
@@ -271,7 +272,7 @@ fn a_foreign_answer_is_verified_over_its_own_bytes() {
         let body = format!(
             "{{ \"sign\" : \"{RAW_NODE_SIGNATURE}\",\n \"alipay_trade_precreate_response\" : {node} }}"
         );
-        super::answer::open(&|_| Some(&key), super::orders::PRECREATE, body.as_bytes())
+        super::answer::open(&|_| vec![&key], super::orders::PRECREATE, body.as_bytes())
     };
     let created: super::answer::Created = open(RAW_NODE).unwrap().parse().unwrap();
     assert_eq!(
@@ -485,6 +486,37 @@ fn a_payment_notice_is_read() {
     assert_eq!(notice, expected);
 }
 
+#[tokio::test]
+async fn the_present_and_the_next_key_are_believed_side_by_side() {
+    let server = Server::start(|_| {
+        let reply = || signed(super::orders::PRECREATE, &created());
+        vec![reply(), reply(), reply()]
+    })
+    .await;
+    let bare = |pem: &str| -> String {
+        let lines = pem.lines().filter(|line| !line.starts_with("-----"));
+        lines.collect::<Vec<_>>().join("\n")
+    };
+    let (present, next) = (testing::other(), testing::channel());
+    let pair = format!("{}{}", present.public_pem, next.public_pem);
+    let bare_pair = format!("{}\n\n{}\n", bare(&present.public_pem), bare(&next.public_pem));
+    for (keys, expected) in [
+        (&pair, "done"),
+        (&bare_pair, "done"),
+        (&present.public_pem, "?unverifiable"),
+    ] {
+        let files = testing::credentials();
+        testing::write(files.path(), key::ALIPAY_PUBLIC_KEY, keys);
+        let config = testing::config(&server.base, files.path());
+        let alipay = Channels::load(&config).unwrap().get(ChannelKind::Alipay);
+        let alipay = alipay.unwrap();
+        let outcome = alipay.create(&order(), now()).await;
+        assert_eq!(short(outcome), expected);
+        let notice = alipay.verify_callback(&|_| None, signed_form(notify(&[])).as_bytes(), now());
+        assert_eq!(notice.is_ok(), expected == "done");
+    }
+}
+
 #[test]
 fn the_notice_message_is_the_one_openssl_signed() {
     const SIGNATURE: &str = "kAJOCMUyGaWp4kd1W/vgIjCJxnz7bIydh4kXfqILrGlsYzMljSj0ACeaYEp8BfqEuS1DK11WrL+K3+NUVPueR9ZPm6e7MdvsfjaO33/SHqxIBXI4uyqK+ToWaantrs03oNaEmuPj5ZnkrujCYFPhDFZbEBL1YzahnwI8mYIIujsx+CIFjFousJbeK1KL9ul7JpNw/RQxn3ho/mqLgGxxDbbEoUAMIKcj/uRVwLm/2V7lAVMdv3u6S5ZrtHnanHW5oSV6ryIHggrR5mObo0/AVwI+nogVRkBpFqaRdfZmHzyH0PFGZ/OJbO6fDVT9jqVOFQBi78C0WrdeGXJHYQyb5Q==";
@@ -495,7 +527,7 @@ fn the_notice_message_is_the_one_openssl_signed() {
          &app_id=2021000000000000&total_amount=99.99&trade_no=2026100322001\
          &out_trade_no=P20261003000001"
     );
-    let keys = super::keys::TrustedKeys::Key(key);
+    let keys = super::keys::TrustedKeys::Keys(vec![key]);
     let recipient = super::callback::Recipient {
         app_id: "2021000000000000",
         seller_id: None,

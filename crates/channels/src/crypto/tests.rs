@@ -67,11 +67,11 @@ fn short_and_foreign_keys_are_refused() {
 
 #[test]
 fn a_foreign_ciphertext_opens_and_nothing_changed_does() {
-    let key = SealingKey::parse("0123456789abcdef0123456789ABCDEF").unwrap();
+    let key = SealingKeys::parse("0123456789abcdef0123456789ABCDEF").unwrap();
     let sealed = STANDARD
         .decode("gTWNuqFmznrRz0YfcyO97VauUBV+YY++e+jsK2WABOt9nlPxWQ==")
         .unwrap();
-    let open = |nonce: &[u8], aad: &[u8], sealed: &[u8]| key.open(nonce, aad, sealed.to_vec());
+    let open = |nonce: &[u8], aad: &[u8], sealed: &[u8]| key.open(nonce, aad, sealed);
     let plain = open(b"c5ac7061fcc2", b"transaction", &sealed).unwrap();
     assert_eq!(plain, br#"{"out_trade_no":"P1"}"#);
     for index in 0..sealed.len() {
@@ -91,5 +91,25 @@ fn a_foreign_ciphertext_opens_and_nothing_changed_does() {
 
 #[test]
 fn an_api_key_has_32_bytes() {
-    assert_eq!(SealingKey::parse("short").err(), Some(KeyError::Length));
+    let length = Some(KeyError::Length);
+    assert_eq!(SealingKeys::parse("short").err(), length);
+    let key = "0123456789abcdef0123456789ABCDEF";
+    assert_eq!(SealingKeys::parse(&format!("{key}\nshort")).err(), length);
+    let three = [key; 3].join("\n");
+    assert_eq!(SealingKeys::parse(&three).err(), Some(KeyError::Number));
+    assert_eq!(SealingKeys::parse("").err(), Some(KeyError::Number));
+}
+
+#[test]
+fn the_present_and_the_next_api_key_open_side_by_side() {
+    let sealed = crate::testing::seal(b"c5ac7061fcc2", "transaction", "text");
+    let sealed = STANDARD.decode(sealed).unwrap();
+    let (mine, other) = (crate::testing::API_KEY, "f".repeat(32));
+    let opens = |keys: &str| {
+        let keys = SealingKeys::parse(keys).unwrap();
+        keys.open(b"c5ac7061fcc2", b"transaction", &sealed)
+    };
+    assert_eq!(opens(&format!("{mine}\n{other}")).unwrap(), b"text");
+    assert_eq!(opens(&format!("{other}\r\n{mine}\n")).unwrap(), b"text");
+    assert_eq!(opens(&other), None);
 }

@@ -12,7 +12,7 @@ use serde::de::DeserializeOwned;
 
 use super::answer::Transaction;
 use super::{money, time};
-use crate::crypto::SealingKey;
+use crate::crypto::SealingKeys;
 use crate::notice::{CallbackError, Notice};
 use crate::order::OrderState;
 use crate::refund::{RefundNotice, RefundState};
@@ -53,13 +53,13 @@ struct RefundAmount {
 }
 
 pub(super) fn read(
-    key: &SealingKey,
+    keys: &SealingKeys,
     merchant: &str,
     app: &str,
     body: &[u8],
 ) -> Result<Notice, CallbackError> {
     let envelope: Envelope = parse(body)?;
-    let plain = open(key, &envelope.resource)?;
+    let plain = open(keys, &envelope.resource)?;
     content(&envelope.event_type, &plain, merchant, app)
 }
 
@@ -134,7 +134,7 @@ fn refunded(
     })
 }
 
-fn open(key: &SealingKey, resource: &Resource) -> Result<Vec<u8>, CallbackError> {
+fn open(keys: &SealingKeys, resource: &Resource) -> Result<Vec<u8>, CallbackError> {
     if resource.algorithm != ALGORITHM {
         return Err(malformed("not encrypted with AEAD_AES_256_GCM"));
     }
@@ -142,7 +142,7 @@ fn open(key: &SealingKey, resource: &Resource) -> Result<Vec<u8>, CallbackError>
         .decode(&resource.ciphertext)
         .map_err(|_| malformed("the ciphertext is not base64"))?;
     let aad = resource.associated_data.as_deref().unwrap_or_default();
-    key.open(resource.nonce.as_bytes(), aad.as_bytes(), sealed)
+    keys.open(resource.nonce.as_bytes(), aad.as_bytes(), &sealed)
         .ok_or_else(|| malformed("cannot be decrypted: was the APIv3 key changed?"))
 }
 

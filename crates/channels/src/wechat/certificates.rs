@@ -230,7 +230,7 @@ impl Wechat {
             .ok()
             .and_then(|ciphertext| {
                 let aad = sealed.associated_data.as_bytes();
-                self.sealing.open(sealed.nonce.as_bytes(), aad, ciphertext)
+                self.sealing.open(sealed.nonce.as_bytes(), aad, &ciphertext)
             })
             .ok_or("one cannot be decrypted: is the APIv3 key the current one?")?;
         let pem = String::from_utf8(plain).map_err(|_| "one is not PEM")?;

@@ -7,7 +7,7 @@ use jiff::civil::date;
 use sha1::{Digest as _, Sha1};
 
 use super::{bill, callback, funds};
-use crate::crypto::SealingKey;
+use crate::crypto::SealingKeys;
 
 const EVENTS: [&str; 4] = [
     "TRANSACTION.SUCCESS",
@@ -20,7 +20,7 @@ const MERCHANT: &str = "1900000109";
 const APP: &str = "wxd678efh567hg6787";
 
 pub(crate) fn callback(bytes: &[u8]) {
-    if let Ok(key) = SealingKey::parse("0123456789abcdef0123456789ABCDEF") {
+    if let Ok(key) = SealingKeys::parse("0123456789abcdef0123456789ABCDEF") {
         let _ = callback::read(&key, MERCHANT, APP, bytes);
     }
     for event in EVENTS {

@@ -13,7 +13,7 @@ use jiff::Timestamp;
 
 use super::certificates::Certificates;
 use crate::credentials::{Files, LoadError};
-use crate::crypto::{VerifyingKey, pem_blocks};
+use crate::crypto::{VerifyingKey, key_blocks};
 
 /// What the ids of WeChat Pay public keys start with; all other ids are hex serial numbers.
 const PUBLIC_KEY_ID: &str = "PUB_KEY_ID_";
@@ -91,7 +91,7 @@ fn public_keys(files: &Files) -> Result<Vec<(String, Arc<VerifyingKey>)>, LoadEr
             "has a line of more than one word",
         ));
     }
-    let blocks = pem_blocks(files.text(key::WECHAT_PUBLIC_KEY)?.trim());
+    let blocks = key_blocks(files.text(key::WECHAT_PUBLIC_KEY)?.trim());
     if ids.len() != blocks.len() {
         let problem = format!("names {} keys for {} in the file", ids.len(), blocks.len());
         return Err(files.invalid(key::WECHAT_PUBLIC_KEY_ID, problem));

@@ -34,7 +34,7 @@ use payment_core::{Currency, Money};
 use reqwest::Url;
 
 use crate::credentials::{Files, LoadError};
-use crate::crypto::{SealingKey, SigningKey};
+use crate::crypto::{SealingKeys, SigningKey};
 use crate::http::Wire;
 use crate::notice::{CallbackError, Notice};
 pub(crate) use bills::read_bill;
@@ -51,7 +51,7 @@ pub struct Wechat {
     merchant_id: String,
     merchant_serial: String,
     signing: SigningKey,
-    sealing: SealingKey,
+    sealing: SealingKeys,
     keys: TrustedKeys,
 }
 
@@ -98,7 +98,7 @@ impl Wechat {
             merchant_id,
             merchant_serial: serial.to_ascii_uppercase(),
             signing: files.key(key::WECHAT_PRIVATE_KEY, SigningKey::parse)?,
-            sealing: files.key(key::WECHAT_API_KEY, SealingKey::parse)?,
+            sealing: files.key(key::WECHAT_API_KEY, SealingKeys::parse)?,
             keys: TrustedKeys::load(files, certificates)?,
         })
     }
