@@ -17,9 +17,14 @@ use kube::{api::DynamicObject, core::ObjectMeta};
 use serde_json::{Map, Value, json};
 use sha2::{Digest, Sha256};
 
-use crate::{FIELD_MANAGER, build::labels, kinds::Kind};
+use crate::{
+    FIELD_MANAGER,
+    build::labels,
+    compact::{Compact, Samples},
+    kinds::Kind,
+};
 
-/// One object. The body is kept as compressed text: a thirtieth of the size of a parsed tree.
+/// One object. The body is kept as compressed text: a small part of the size of a parsed tree.
 #[derive(Clone, Debug)]
 pub struct Live {
     pub uid: String,
@@ -27,11 +32,17 @@ pub struct Live {
     pub deleting: bool,
     /// The number of replicas is what this operator applied last, nobody else's.
     pub owns_replicas: bool,
-    body: Box<[u8]>,
+    body: Compact,
 }
 
 impl Live {
-    pub fn new(kind: Kind, mut object: DynamicObject) -> Self {
+    pub fn new(kind: Kind, object: DynamicObject) -> Self {
+        Self::beside(kind, object, &Samples::default())
+    }
+
+    /// Kept beside others of its sort, which its text is like.
+    fn beside(kind: Kind, mut object: DynamicObject, samples: &Samples) -> Self {
+        let sort = sort(kind, &object.metadata);
         let owns_replicas = kind == Kind::Deployment && owns_replicas(&object.metadata);
         prune(&mut object.metadata);
         let body = match kind {
@@ -49,19 +60,19 @@ impl Live {
                 Value::Object(body)
             }
         };
+        let body = body.to_string().into_bytes();
+        let like = samples.like(sort, &body);
         Self {
             uid: object.metadata.uid.unwrap_or_default(),
             resource_version: version(object.metadata.resource_version.as_deref()),
             deleting: object.metadata.deletion_timestamp.is_some(),
             owns_replicas,
-            body: lz4_flex::compress_prepend_size(body.to_string().as_bytes()).into_boxed_slice(),
+            body: Compact::new(&body, like),
         }
     }
 
     pub fn value(&self) -> Value {
-        // What this type compressed it can read.
-        let body = lz4_flex::decompress_size_prepended(&self.body).unwrap_or_default();
-        serde_json::from_slice(&body).unwrap_or_default()
+        serde_json::from_slice(&self.body.text()).unwrap_or_default()
     }
 
     /// How many replicas a workload is to have.
@@ -71,6 +82,19 @@ impl Live {
             .and_then(|replicas| i32::try_from(replicas).ok())
             .unwrap_or(1)
     }
+}
+
+/// Which objects of other systems this one is like: those of its kind and place in the system.
+fn sort(kind: Kind, metadata: &ObjectMeta) -> String {
+    let label = |key: &str| metadata.labels.as_ref().and_then(|labels| labels.get(key));
+    let (name, system) = (metadata.name.as_deref(), label(labels::INSTANCE));
+    let (name, system) = (name.unwrap_or_default(), system.map_or("", String::as_str));
+    let place = match kind {
+        // Their names are made up.
+        Kind::Pod | Kind::Job => label(labels::COMPONENT).map_or("", String::as_str),
+        _ => name.strip_prefix(system).unwrap_or(name),
+    };
+    format!("{kind:?} {place}")
 }
 
 /// Whether this operator's last apply named the replicas: without another owner, an apply that
@@ -193,13 +217,12 @@ pub struct Item {
 }
 
 impl Item {
-    /// `None` for an object that belongs to no system.
-    pub fn new(kind: Kind, object: DynamicObject) -> Option<Self> {
+    fn new(kind: Kind, object: DynamicObject, samples: &Samples) -> Option<Self> {
         Some(Self {
             system: system_of(&object.metadata)?,
             kind,
             name: object.metadata.name.clone().unwrap_or_default(),
-            live: Live::new(kind, object),
+            live: Live::beside(kind, object, samples),
         })
     }
 }
@@ -231,6 +254,7 @@ impl State {
 #[derive(Default)]
 pub struct Cache {
     state: Mutex<State>,
+    samples: Samples,
 }
 
 /// The system an object belongs to, by its labels.
@@ -244,10 +268,15 @@ impl Cache {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
+    /// What is kept of an object; `None` if it belongs to no system.
+    pub fn item(&self, kind: Kind, object: DynamicObject) -> Option<Item> {
+        Item::new(kind, object, &self.samples)
+    }
+
     /// Stores what a watch or a write returned, unless something newer is stored. Returns what is
     /// stored then.
     pub fn put(&self, kind: Kind, object: DynamicObject) -> Option<Arc<Live>> {
-        let item = Item::new(kind, object)?;
+        let item = self.item(kind, object)?;
         Some(self.state().put(item))
     }
 

@@ -18,6 +18,7 @@ pub mod acceptance;
 pub mod apply;
 pub mod build;
 pub mod cache;
+mod compact;
 pub mod controller;
 pub mod credentials;
 pub mod decimal;

@@ -27,7 +27,7 @@ use tracing::{info, warn};
 
 use crate::{
     build::labels,
-    cache::{Cache, Item, Live, NamedSecret, SystemKey, key_digests, system_of, version},
+    cache::{Cache, Live, NamedSecret, SystemKey, key_digests, system_of, version},
     discovery::{self, Discovery},
     health::Health,
     kinds::{Entry, KINDS, Kind},
@@ -122,7 +122,7 @@ impl Watches {
                     list.clear();
                     turn = self.lists.acquire().await.ok();
                 }
-                Ok(Event::InitApply(object)) => list.extend(Item::new(entry.kind, object)),
+                Ok(Event::InitApply(object)) => list.extend(self.cache.item(entry.kind, object)),
                 Ok(Event::InitDone) => {
                     turn = None;
                     let touched = self.cache.replace(entry.kind, std::mem::take(&mut list));
