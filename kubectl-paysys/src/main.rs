@@ -11,11 +11,11 @@ mod cluster;
 mod differences;
 mod failure;
 mod logs;
-mod pause;
 mod plan;
 mod reconcile;
 mod screen;
 mod status;
+mod switch;
 mod why;
 
 use std::{
@@ -29,6 +29,7 @@ use clap::{Parser, Subcommand, ValueEnum};
 use cluster::Target;
 use failure::{Failure, Verdict};
 use screen::Paint;
+use switch::Act;
 
 /// What a payment system does, why it waits, and what an edit would do.
 ///
@@ -77,9 +78,13 @@ enum Command {
     /// One more run of the reconciliation, now
     Reconcile(reconcile::Reconcile),
     /// The operator changes nothing of the system until it is resumed
-    Pause(pause::Pause),
+    Pause(switch::Switch),
     /// The operator keeps the system as specified again
-    Resume(pause::Pause),
+    Resume(switch::Switch),
+    /// The pods of the system end, everything else stays
+    Stop(switch::Switch),
+    /// The pods of a stopped system start again
+    Start(switch::Switch),
 }
 
 /// Where a command prints.
@@ -198,8 +203,10 @@ async fn run(arguments: Arguments) -> Result<Verdict, Failure> {
         Command::Logs(command) => command.run(cluster, screen).await,
         Command::Differences(command) => command.run(cluster, screen).await,
         Command::Reconcile(command) => Box::pin(command.run(cluster, screen)).await,
-        Command::Pause(command) => command.run(cluster, screen, true).await,
-        Command::Resume(command) => command.run(cluster, screen, false).await,
+        Command::Pause(command) => command.run(cluster, screen, Act::Pause).await,
+        Command::Resume(command) => command.run(cluster, screen, Act::Resume).await,
+        Command::Stop(command) => command.run(cluster, screen, Act::Stop).await,
+        Command::Start(command) => command.run(cluster, screen, Act::Start).await,
     }
 }
 

@@ -29,9 +29,9 @@ use crate::{
     cluster::{Cluster, LIST_MAX},
     failure::{Failure, Verdict, request},
     logs,
-    pause::MANAGER,
     screen::Paint,
     status::duration,
+    switch::MANAGER,
 };
 
 #[derive(Args)]

@@ -1,10 +1,12 @@
-//! `status`: one screen about a system, or one line for each of many; waits for `Ready`.
+//! `status`: one screen about a system, or one line for each of many; waits for it to be ready, or
+//! stopped.
 
 mod render;
 pub(crate) mod view;
 
 use std::{
     collections::BTreeMap,
+    fmt,
     time::{Duration, Instant},
 };
 
@@ -19,7 +21,7 @@ use crate::{
     failure::{Failure, Verdict, request},
     screen,
 };
-use view::{Overview, System};
+use view::{Overview, State, System};
 
 #[derive(Args)]
 pub(crate) struct Status {
@@ -28,7 +30,7 @@ pub(crate) struct Status {
     /// The systems of all namespaces
     #[arg(short = 'A', long, conflicts_with_all = ["name", "wait"])]
     all_namespaces: bool,
-    /// Follow the system until it is ready as specified
+    /// Follow the system until it is ready as specified, or stopped
     #[arg(long, value_enum, num_args = 0..=1, default_missing_value = "ready", require_equals = true)]
     wait: Option<For>,
     /// How long to wait, such as 90s, 5m or 1h
@@ -40,6 +42,25 @@ pub(crate) struct Status {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 enum For {
     Ready,
+    Stopped,
+}
+
+impl For {
+    fn holds(self, system: &System) -> bool {
+        match self {
+            Self::Ready => system.ready,
+            Self::Stopped => system.state == State::Stopped,
+        }
+    }
+}
+
+impl fmt::Display for For {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Ready => "ready",
+            Self::Stopped => "stopped",
+        })
+    }
 }
 
 /// A duration as kubectl takes it: `90s`, `5m`, `1h`; a bare number is seconds.
@@ -61,8 +82,8 @@ pub(crate) fn duration(text: &str) -> Result<Duration, String> {
 
 impl Status {
     pub(crate) async fn run(self, cluster: Cluster, screen: Screen) -> Result<Verdict, Failure> {
-        if self.wait.is_some() {
-            return self.follow(&cluster, screen).await;
+        if let Some(wait) = self.wait {
+            return self.follow(wait, &cluster, screen).await;
         }
         let now = Timestamp::now();
         if let Some(name) = &self.name {
@@ -93,29 +114,36 @@ impl Status {
         Ok(Verdict::fine_if(ready))
     }
 
-    async fn follow(&self, cluster: &Cluster, screen: Screen) -> Result<Verdict, Failure> {
+    async fn follow(
+        &self,
+        wait: For,
+        cluster: &Cluster,
+        screen: Screen,
+    ) -> Result<Verdict, Failure> {
         let object = cluster.system(self.name.as_deref()).await?;
         let name = object.name_any();
         let mut progress = Progress::begin();
-        let ready = cluster
+        let reached = cluster
             .follow(&name, self.timeout, |object: &PaymentSystem| {
                 let system = view::system(object);
                 for line in progress.news(&system, screen) {
                     screen.progress(&line);
                 }
-                system.ready.then(|| object.clone())
+                wait.holds(&system).then(|| object.clone())
             })
             .await?;
-        if let Some(object) = ready {
-            return show(&object, screen, Timestamp::now());
+        if let Some(object) = reached {
+            show(&object, screen, Timestamp::now())?;
+            return Ok(Verdict::Fine);
         }
         let limit = i64::try_from(self.timeout.as_secs()).unwrap_or(i64::MAX);
         screen.progress(&format!(
-            "{name} is not ready after {}: `kubectl paysys why {name}` says why",
+            "{name} is not {wait} after {}: `kubectl paysys why {name}` says why",
             screen::seconds(limit)
         ));
         let object = cluster.system(Some(&name)).await?;
-        show(&object, screen, Timestamp::now())
+        show(&object, screen, Timestamp::now())?;
+        Ok(Verdict::Trouble)
     }
 }
 

@@ -209,9 +209,7 @@ fn next(object: &PaymentSystem, state: State, conditions: &[Condition]) -> Optio
         State::Paused => Some(format!(
             "`kubectl paysys resume {name}` when the operator may change things again"
         )),
-        State::Stopped => Some(format!(
-            "`kubectl patch paysys {name} --type merge -p '{{\"spec\":{{\"stopped\":false}}}}'` starts it again"
-        )),
+        State::Stopped => Some(format!("`kubectl paysys start {name}` starts it again")),
         State::Stalled => Some(format!(
             "waiting does not help; `kubectl paysys why {name}` shows the object, its pods and \
              events"

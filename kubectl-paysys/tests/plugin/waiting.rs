@@ -1,9 +1,9 @@
-//! `status`, `why`, `pause` and `resume` over the life of a system.
+//! `status`, `why`, `pause`, `resume`, `stop` and `start` over the life of a system.
 
 use k8s_openapi::api::core::v1::{Event, Pod};
 use kube::{
     Api,
-    api::{Patch, PatchParams, PostParams},
+    api::{DeleteParams, Patch, PatchParams, PostParams},
 };
 use payment_operator::kinds::Kind;
 use serde_json::json;
@@ -47,7 +47,7 @@ async fn broken_pod(cluster: &Cluster) {
 }
 
 #[tokio::test]
-async fn a_system_is_followed_from_its_first_object_to_a_pause() {
+async fn a_system_is_followed_from_its_first_object_to_its_stop() {
     let cluster = Cluster::start().await;
     let plugin = Plugin::new(&cluster);
     cluster.apply(&demo(&json!({}))).await.unwrap();
@@ -107,6 +107,7 @@ async fn a_system_is_followed_from_its_first_object_to_a_pause() {
     assert!(!plain.contains('\u{1b}'), "{plain}");
 
     pausing(&cluster, &plugin).await;
+    stopping(&cluster, &plugin).await;
 }
 
 async fn pausing(cluster: &Cluster, plugin: &Plugin) {
@@ -126,4 +127,38 @@ async fn pausing(cluster: &Cluster, plugin: &Plugin) {
         &["payment/demo is resumed.", "The operator has seen it."],
     );
     assert!(!cluster.systems().get("demo").await.unwrap().spec.paused);
+}
+
+async fn stopping(cluster: &Cluster, plugin: &Plugin) {
+    let ran = plugin.run(&["pause"]).await;
+    ran.expect(0, &[]);
+    let ran = plugin.run(&["stop"]).await;
+    ran.expect(
+        0,
+        &["is to stop.", "It is paused, so nothing of it happens"],
+    );
+    let ran = plugin.run(&["resume"]).await;
+    ran.expect(0, &[]);
+    let ran = plugin.run(&["stop", "-o", "json"]).await;
+    let outcome = ran.json();
+    assert_eq!(
+        (
+            &outcome["stopped"],
+            &outcome["changed"],
+            &outcome["observed"]
+        ),
+        (&json!(true), &json!(false), &json!(true))
+    );
+    let pods = Api::<Pod>::namespaced(cluster.client.clone(), NAMESPACE);
+    let now = DeleteParams::default().grace_period(0);
+    pods.delete("demo-mysql-0", &now).await.unwrap();
+    let waiting = plugin.start(&["status", "--wait=stopped", "--timeout", "2m"]);
+    cluster.wind_down("demo").await;
+    let ran = ended(waiting).await;
+    ran.expect(0, &["payment/demo  Stopped", "kubectl paysys start demo"]);
+    let ran = plugin.run(&["status", "--wait", "--timeout", "1s"]).await;
+    ran.expect(1, &["demo is not ready after 1s"]);
+    let ran = plugin.run(&["start"]).await;
+    ran.expect(0, &["is to start.", "kubectl paysys status demo --wait"]);
+    assert!(!cluster.systems().get("demo").await.unwrap().spec.stopped);
 }

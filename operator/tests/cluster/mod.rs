@@ -370,6 +370,28 @@ impl Cluster {
         self.condition(name, "Ready", "True").await;
     }
 
+    /// Ends the pods of a managed system with the simulator that is to stop.
+    pub async fn wind_down(&self, name: &str) {
+        for (kind, part) in [
+            (Kind::Deployment, "payment"),
+            (Kind::Deployment, "callback"),
+            (Kind::Deployment, "worker"),
+            (Kind::Deployment, "reconciliation"),
+            (Kind::StatefulSet, "coordinator"),
+            (Kind::StatefulSet, "mysql"),
+            (Kind::StatefulSet, "redis"),
+            (Kind::Deployment, "channel-simulator"),
+        ] {
+            let workload = format!("{name}-{part}");
+            self.until("the last replicas", async |cluster: &Self| {
+                let live = cluster.get(kind, &workload).await;
+                live.is_some_and(|live| live["spec"]["replicas"] == 0)
+            })
+            .await;
+            self.make_ready(kind, &workload).await;
+        }
+    }
+
     pub async fn condition(&self, name: &str, kind: &str, status: &str) -> String {
         let what = format!("condition {kind}={status}");
         self.until(&what, async |cluster: &Self| {

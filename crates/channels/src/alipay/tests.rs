@@ -499,7 +499,11 @@ async fn the_present_and_the_next_key_are_believed_side_by_side() {
     };
     let (present, next) = (testing::other(), testing::channel());
     let pair = format!("{}{}", present.public_pem, next.public_pem);
-    let bare_pair = format!("{}\n\n{}\n", bare(&present.public_pem), bare(&next.public_pem));
+    let bare_pair = format!(
+        "{}\n\n{}\n",
+        bare(&present.public_pem),
+        bare(&next.public_pem)
+    );
     for (keys, expected) in [
         (&pair, "done"),
         (&bare_pair, "done"),
