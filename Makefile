@@ -76,7 +76,7 @@ integration: ## Tests against a real kube-apiserver, MySQL, Redis and Seata
 crash: ## The operator dies or is refused at each of its requests: make crash POINT=create:17:after
 	@e2e/cluster/test-servers.sh
 	@set -a; source .local/servers.env; set +a; \
-	  CRASH=all $(CARGO) test --quiet --locked -p payment-operator --test crash -- --nocapture
+	  CRASH=all $(CARGO) test --release --quiet --locked -p payment-operator --test crash -- --nocapture
 
 e2e: ## Black-box tests over .local/env
 	@$(CARGO) test --locked -p e2e --tests -- --test-threads=1
