@@ -186,7 +186,7 @@ fn pass(
 ) -> BoxFuture<'static, Result<Action, PassError>> {
     Box::pin(async move {
         let key = key(&system);
-        context.metrics.begun(&key);
+        let _active = context.metrics.begun(&key);
         match &system.0 {
             Ok(object) if !context.leadership.leads() => {
                 let secrets = named_secrets(&object.spec);

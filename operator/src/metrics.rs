@@ -50,6 +50,7 @@ pub struct Metrics {
     leads: Gauge,
     transitions: Gauge,
     queue: Gauge,
+    active: Gauge,
     converge: Histogram,
     converging_longest: Gauge,
     work: Mutex<Work>,
@@ -60,6 +61,15 @@ pub struct Metrics {
 struct Work {
     queued: HashSet<SystemKey>,
     converging: HashMap<SystemKey, Instant>,
+}
+
+/// A pass that is being made.
+pub struct ActivePass(Gauge);
+
+impl Drop for ActivePass {
+    fn drop(&mut self) {
+        self.0.dec();
+    }
 }
 
 impl Default for Metrics {
@@ -73,6 +83,7 @@ impl Default for Metrics {
             leads: Gauge::default(),
             transitions: Gauge::default(),
             queue: Gauge::default(),
+            active: Gauge::default(),
             converge: Histogram::new(CONVERGE_SECONDS),
             converging_longest: Gauge::default(),
             work: Mutex::default(),
@@ -117,6 +128,7 @@ impl Metrics {
                 "PaymentSystems that wait for a pass",
                 &self.queue,
             ),
+            ("active_passes", "Passes that are being made", &self.active),
             (
                 "converging_longest_seconds",
                 "How long the PaymentSystem has not been ready that has not been for longest",
@@ -159,11 +171,14 @@ impl Metrics {
         self.queue.set(length(work.queued.len()));
     }
 
-    /// A pass over a system begins.
-    pub fn begun(&self, system: &SystemKey) {
+    /// A pass over a system begins; it ends when what is returned is dropped.
+    #[must_use]
+    pub fn begun(&self, system: &SystemKey) -> ActivePass {
+        self.active.inc();
         let mut work = self.work();
         work.queued.remove(system);
         self.queue.set(length(work.queued.len()));
+        ActivePass(self.active.clone())
     }
 
     /// A pass saw whether a system is ready as specified now.
@@ -249,7 +264,14 @@ mod tests {
         metrics.queued(system.clone());
         metrics.queued(system.clone());
         assert!(metrics.text().unwrap().contains("queue_depth 1\n"));
-        metrics.begun(&system);
+        let pass = metrics.begun(&system);
+        let active = |number: u8| {
+            let line = format!("payment_operator_active_passes {number}\n");
+            metrics.text().unwrap().contains(&line)
+        };
+        assert!(active(1));
+        drop(pass);
+        assert!(active(0));
         assert!(metrics.text().unwrap().contains("queue_depth 0\n"));
     }
 }

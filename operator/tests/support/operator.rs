@@ -80,6 +80,16 @@ fn passes(metrics: &Metrics) -> usize {
         .sum()
 }
 
+/// Whether no pass is being made, and none waits to be.
+fn is_idle(metrics: &Metrics) -> bool {
+    let text = metrics.text().unwrap();
+    let zero = |name: &str| {
+        let line = format!("payment_operator_{name} 0");
+        text.lines().any(|known| known == line)
+    };
+    zero("active_passes") && zero("queue_depth")
+}
+
 impl Operator {
     /// Starts an operator; its requests fail as armed, if at all.
     pub fn start(shared: Client, namespace: &str, point: Option<Point>) -> Self {
@@ -104,6 +114,11 @@ impl Operator {
         let first = points.first().copied();
         lock(&self.life).plan.arm(first);
         *lock(&self.later) = points.iter().skip(1).copied().collect();
+    }
+
+    /// Whether the present operator has nothing to do.
+    pub fn is_idle(&self) -> bool {
+        is_idle(&lock(&self.life).metrics)
     }
 
     /// What goes through the client of the present operator.

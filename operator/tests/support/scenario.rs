@@ -135,13 +135,11 @@ fn changes() -> Vec<Scenario> {
                 Step::Apply(later),
             ],
         ),
-        change(
-            "stop",
-            vec![
-                Step::Apply(json!({"stopped": true})),
-                Step::Apply(json!({})),
-            ],
-        ),
+        edit("stop", json!({"stopped": true})),
+        Scenario {
+            before: Some(json!({"stopped": true})),
+            ..edit("start", json!({}))
+        },
         change("upgrade", vec![Step::Upgrade]),
         Scenario {
             before: Some(
