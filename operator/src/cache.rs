@@ -199,11 +199,10 @@ fn pod_state(data: &Value) -> Value {
 pub type SystemKey = (String, String);
 
 /// A Secret that a PaymentSystem names but the operator does not own.
-#[derive(Clone, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum NamedSecret {
-    /// Its watch has not answered yet.
-    #[default]
-    Unread,
+    /// Its watch keeps failing, and why.
+    Unreadable(String),
     Absent,
     Present(BTreeMap<String, KeyDigest>),
 }
@@ -346,13 +345,10 @@ impl Cache {
         self.state().named_secrets.remove(key);
     }
 
-    pub fn named_secret(&self, namespace: &str, name: &str) -> NamedSecret {
+    /// `None` if its watch has not answered yet.
+    pub fn named_secret(&self, namespace: &str, name: &str) -> Option<NamedSecret> {
         let key = (namespace.to_owned(), name.to_owned());
-        self.state()
-            .named_secrets
-            .get(&key)
-            .cloned()
-            .unwrap_or_default()
+        self.state().named_secrets.get(&key).cloned()
     }
 
     pub fn set_installed(&self, kind: Kind, installed: bool) {

@@ -20,13 +20,13 @@ pub struct Observed {
     pub installed: BTreeSet<Kind>,
 }
 
-/// The Secrets that a specification names.
+/// The Secrets that a specification names; `None` while one of them has not been looked at.
 pub fn named_secrets(
     cache: &Cache,
     namespace: &str,
     names: &BTreeSet<String>,
-) -> BTreeMap<String, NamedSecret> {
-    let look = |name: &String| (name.clone(), cache.named_secret(namespace, name));
+) -> Option<BTreeMap<String, NamedSecret>> {
+    let look = |name: &String| Some((name.clone(), cache.named_secret(namespace, name)?));
     names.iter().map(look).collect()
 }
 

@@ -169,10 +169,6 @@ impl Context {
             });
         let secrets = named_secrets(&built.spec);
         self.watches.name_secrets(key, &secrets);
-        // What is read of them meanwhile is for the next pass: nothing is ready because of a
-        // Secret that nothing was built from yet.
-        let named = observe::named_secrets(&self.cache, &key.0, &secrets);
-        let read = || Observed::read(&self.cache, key, named.clone());
         let system = match validate(built, settings) {
             Ok(system) => ValidSystem {
                 gone_back: back.is_some(),
@@ -183,7 +179,8 @@ impl Context {
             },
             Err(invalid) => {
                 let outcome = Outcome::Invalid(&invalid);
-                let reported = self.report(key, object, &read(), &outcome).await?;
+                let observed = Observed::read(&self.cache, key, BTreeMap::new());
+                let reported = self.report(key, object, &observed, &outcome).await?;
                 self.metrics.pass(invalid.reason());
                 return Ok(if reported {
                     Action::await_change()
@@ -192,6 +189,13 @@ impl Context {
                 });
             }
         };
+        // What is read of them meanwhile is for the next pass: nothing is ready because of a
+        // Secret that nothing was built from yet.
+        let Some(named) = observe::named_secrets(&self.cache, &key.0, &secrets) else {
+            // A new operator knows no more than that. Who looks at them asks for the next pass.
+            return Ok(Action::await_change());
+        };
+        let read = || Observed::read(&self.cache, key, named.clone());
         let written = if object.spec.paused {
             Ok(Written::nothing())
         } else {

@@ -31,6 +31,7 @@ use crate::{
     discovery::{self, Discovery},
     health::Health,
     kinds::{Entry, KINDS, Kind},
+    pass::chain,
     scope::Scope,
 };
 
@@ -38,6 +39,8 @@ use crate::{
 /// parsed tree is the peak of the operator's memory, and stays with it as fragments.
 const PAGE: u32 = 25;
 const LISTS_AT_A_TIME: usize = 2;
+/// Failures in a row after which a Secret that was never read counts as unreadable.
+const FAILURES_TOLD: u32 = 2;
 
 /// Where watches report, and what they hold.
 #[derive(Clone)]
@@ -293,37 +296,15 @@ impl Watches {
         let api = Api::<DynamicObject>::namespaced_with(self.client.clone(), &key.0, &resource);
         let config = watcher::Config::default().fields(&format!("metadata.name={}", key.1));
         let mut events = watcher(api, config).default_backoff().boxed();
-        let mut found = NamedSecret::Absent;
-        let (mut newest, mut listed) = (0, false);
-        let mut take = |secret: DynamicObject, found: &mut NamedSecret| {
-            let at = version(secret.metadata.resource_version.as_deref());
-            // A list may be older than what was seen already.
-            if at >= newest {
-                newest = at;
-                *found = present(secret);
-            }
-        };
+        let mut look = Look::default();
         while let Some(event) = events.next().await {
-            match event {
-                Ok(Event::Init) => {
-                    listed = false;
-                    continue;
-                }
-                Ok(Event::InitApply(secret)) => {
-                    listed = true;
-                    take(secret, &mut found);
-                    continue;
-                }
-                Ok(Event::InitDone) if listed => {}
-                Ok(Event::InitDone | Event::Delete(_)) => found = NamedSecret::Absent,
-                Ok(Event::Apply(secret)) => take(secret, &mut found),
-                Err(error) => {
-                    warn!(namespace = key.0, secret = key.1, %error, "watch failed; trying again");
-                    continue;
-                }
+            if let Err(error) = &event {
+                warn!(namespace = key.0, secret = key.1, %error, "watch failed; trying again");
             }
-            self.cache.set_named_secret(key.clone(), found.clone());
-            self.touch_users(&key);
+            if let Some(found) = look.at(event) {
+                self.cache.set_named_secret(key.clone(), found);
+                self.touch_users(&key);
+            }
         }
     }
 
@@ -337,6 +318,113 @@ impl Watches {
     }
 }
 
+/// What the watch of one Secret has shown.
+#[derive(Default)]
+struct Look {
+    found: Option<NamedSecret>,
+    newest: u64,
+    listed: bool,
+    failures: u32,
+}
+
+impl Look {
+    /// What is known now, where an event has settled that.
+    fn at(&mut self, event: watcher::Result<Event<DynamicObject>>) -> Option<NamedSecret> {
+        match event {
+            Ok(Event::Init) => {
+                self.listed = false;
+                return None;
+            }
+            Ok(Event::InitApply(secret)) => {
+                self.listed = true;
+                self.take(secret);
+                return None;
+            }
+            Ok(Event::InitDone) if self.listed => {}
+            Ok(Event::InitDone | Event::Delete(_)) => self.found = Some(NamedSecret::Absent),
+            Ok(Event::Apply(secret)) => self.take(secret),
+            Err(error) => return self.failed(&error),
+        }
+        self.failures = 0;
+        self.found.clone()
+    }
+
+    fn take(&mut self, secret: DynamicObject) {
+        let at = version(secret.metadata.resource_version.as_deref());
+        // A list may be older than what was seen already.
+        if at >= self.newest {
+            self.newest = at;
+            self.found = Some(present(secret));
+        }
+    }
+
+    /// What was read once holds; what was never read is told when it fails again, for one failure
+    /// may be that of a busy API server.
+    fn failed(&mut self, error: &watcher::Error) -> Option<NamedSecret> {
+        self.failures = self.failures.saturating_add(1);
+        if self.failures < FAILURES_TOLD || self.found.is_some() {
+            return None;
+        }
+        Some(NamedSecret::Unreadable(chain(error)))
+    }
+}
+
 fn present(secret: DynamicObject) -> NamedSecret {
     NamedSecret::Present(key_digests(&Live::new(Kind::Secret, secret).value()))
+}
+
+#[cfg(test)]
+mod tests {
+    use kube::core::Status;
+    use serde_json::json;
+
+    use super::*;
+
+    fn secret(version: &str) -> DynamicObject {
+        let object = json!({
+            "metadata": {"name": "keys", "resourceVersion": version},
+            "data": {"version": version},
+        });
+        serde_json::from_value(object).unwrap()
+    }
+
+    fn failure() -> watcher::Result<Event<DynamicObject>> {
+        Err(watcher::Error::WatchError(Box::new(Status::failure(
+            "no",
+            "Forbidden",
+        ))))
+    }
+
+    fn is_present(found: Option<&NamedSecret>) -> bool {
+        matches!(found, Some(NamedSecret::Present(_)))
+    }
+
+    #[test]
+    fn a_secret_is_absent_only_after_a_whole_list() {
+        let mut look = Look::default();
+        assert_eq!(look.at(Ok(Event::Init)), None);
+        assert_eq!(look.at(Ok(Event::InitDone)), Some(NamedSecret::Absent));
+        assert!(is_present(look.at(Ok(Event::Apply(secret("2")))).as_ref()));
+    }
+
+    #[test]
+    fn a_list_from_the_past_changes_nothing() {
+        let mut look = Look::default();
+        let newest = look.at(Ok(Event::Apply(secret("10"))));
+        for event in [Event::Init, Event::InitApply(secret("9"))] {
+            assert_eq!(look.at(Ok(event)), None);
+        }
+        assert_eq!(look.at(Ok(Event::InitDone)), newest);
+    }
+
+    #[test]
+    fn a_secret_is_unreadable_after_failures_in_a_row_until_it_is_read() {
+        let mut look = Look::default();
+        assert_eq!(look.at(failure()), None);
+        assert_eq!(look.at(Ok(Event::Init)), None);
+        let told = look.at(failure());
+        assert!(matches!(told, Some(NamedSecret::Unreadable(error)) if error.contains("no")));
+        assert!(is_present(look.at(Ok(Event::Apply(secret("2")))).as_ref()));
+        assert_eq!([look.at(failure()), look.at(failure())], [None, None]);
+    }
 }

@@ -26,8 +26,10 @@ use serde_json::{Value, json};
 #[tokio::test]
 async fn stages_open_in_order_and_rest_is_silent() {
     let cluster = Cluster::start().await;
+    people(&cluster).await;
     let _operator = cluster.operate();
-    cluster.apply(&demo(&json!({}))).await.unwrap();
+    let people = json!({"reconciliation": {"peopleSecretRef": {"name": "people", "key": "list"}}});
+    cluster.apply(&demo(&people)).await.unwrap();
     cluster.exists(Kind::StatefulSet, "demo-mysql").await;
     cluster.exists(Kind::StatefulSet, "demo-redis").await;
     cluster
@@ -97,7 +99,18 @@ async fn stages_open_in_order_and_rest_is_silent() {
     restart_writes_nothing(&cluster, before).await;
 }
 
-/// A second operator over a converged system reads and writes nothing.
+/// A Secret that a system names.
+async fn people(cluster: &Cluster) {
+    let secret = json!({"metadata": {"name": "people"}, "stringData": {"list": "ann:00"}});
+    let secret: Secret = serde_json::from_value(secret).unwrap();
+    let secrets = Api::<Secret>::namespaced(cluster.client.clone(), NAMESPACE);
+    secrets
+        .create(&PostParams::default(), &secret)
+        .await
+        .unwrap();
+}
+
+/// A second operator over a converged system writes nothing.
 async fn restart_writes_nothing(cluster: &Cluster, before: usize) {
     drop(cluster.operate());
     let _second = cluster.operate();

@@ -373,7 +373,7 @@ fn digest_of_values<'a>(
 pub fn secret_digests(observed: &Observed, secret: &str) -> BTreeMap<String, KeyDigest> {
     match observed.named_secrets.get(secret) {
         Some(NamedSecret::Present(digests)) => digests.clone(),
-        Some(NamedSecret::Unread | NamedSecret::Absent) => BTreeMap::new(),
+        Some(NamedSecret::Unreadable(_) | NamedSecret::Absent) => BTreeMap::new(),
         None => observed.secret(secret).unwrap_or_default(),
     }
 }

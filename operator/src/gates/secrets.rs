@@ -17,11 +17,11 @@ use crate::{
     validate::ValidSystem,
 };
 
-const UNREAD: &str = "ReadingSecret";
+const UNREADABLE: &str = "SecretUnreadable";
 const MISSING: &str = "SecretMissing";
 const KEY_MISSING: &str = "SecretKeyMissing";
 const KEY_INVALID: &str = "SecretKeyInvalid";
-pub(super) const REASONS: [&str; 4] = [UNREAD, MISSING, KEY_MISSING, KEY_INVALID];
+pub(super) const REASONS: [&str; 4] = [UNREADABLE, MISSING, KEY_MISSING, KEY_INVALID];
 
 /// `None` if a Secret has all keys.
 pub(super) fn fault(
@@ -31,9 +31,9 @@ pub(super) fn fault(
     keys: &[&str],
 ) -> Option<Part> {
     match observed.named_secrets.get(secret) {
-        Some(NamedSecret::Unread) => {
-            let message = format!("reading Secret {secret}");
-            return Some(Part::waiting(condition, UNREAD, message));
+        Some(NamedSecret::Unreadable(error)) => {
+            let message = format!("Secret {secret} cannot be read: {error}; trying again");
+            return Some(Part::waiting(condition, UNREADABLE, message));
         }
         Some(NamedSecret::Absent) => {
             let message = format!(

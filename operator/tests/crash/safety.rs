@@ -25,7 +25,22 @@ pub fn breaches(scenario: &Scenario, events: &[Event], start: u64) -> Vec<String
     }
     all.extend(order_is_kept(events));
     all.extend(everything_is_ours(events));
+    all.extend(channel_keys_are_seen(events));
     all
+}
+
+/// The channels' Secret is there all the time. An operator that has not looked yet says nothing.
+fn channel_keys_are_seen(events: &[Event]) -> Vec<String> {
+    let systems = events.iter().filter(|event| event.kind == "PaymentSystem");
+    let conditions = systems.flat_map(|event| {
+        let conditions = event.object["status"]["conditions"].as_array();
+        conditions.into_iter().flatten()
+    });
+    conditions
+        .filter(|condition| condition["type"] == "ChannelsConfigured")
+        .filter(|condition| condition["status"] != "True")
+        .map(|condition| format!("{}: {}", condition["reason"], condition["message"]))
+        .collect()
 }
 
 fn deleting(event: &Event) -> bool {
