@@ -120,7 +120,7 @@ pub async fn reconcile_once(parts: &Parts, plan: &Plan) -> anyhow::Result<contra
         .refresh_certificates(crate::clock::now())
         .await;
     let summary = reconcile::run(parts, plan).await?;
-    reconcile::leave_summary(&summary);
+    reconcile::leave_summary(plan, &summary);
     parts.store.close().await;
     Ok(summary)
 }

@@ -264,7 +264,7 @@ async fn run_and_sum_up(parts: &Parts, plan: &Plan) -> anyhow::Result<RunSummary
         .map(|(day, channel)| format!("{channel} {day}"))
         .collect();
     if !failed.is_empty() {
-        leave_summary(&summary);
+        leave_summary(plan, &summary);
         bail!(
             "{} could not be compared; nothing of them was stored",
             failed.join(", ")
@@ -283,8 +283,12 @@ impl RunResult {
 }
 
 /// Leaves the summary where Kubernetes, and through it the operator, finds it. Elsewhere the file
-/// does not exist, and nothing is missing.
-pub fn leave_summary(summary: &RunSummary) {
+/// does not exist, and nothing is missing. A dry run leaves none: it looks at less than the run
+/// whose findings it would hide.
+pub fn leave_summary(plan: &Plan, summary: &RunSummary) {
+    if plan.dry_run {
+        return;
+    }
     let path = std::path::Path::new(contract::names::TERMINATION_MESSAGE_PATH);
     let Ok(text) = serde_json::to_string(summary) else {
         return;

@@ -162,9 +162,12 @@ impl Store {
         Self { confirming, ..self }
     }
 
-    /// Brings the schema up to date; several callers at once wait for each other.
+    /// Brings the schema up to date; several callers at once wait for each other. A schema that a
+    /// later version has already taken further is left as it is: the version before works on it.
     pub async fn migrate(&self) -> anyhow::Result<()> {
-        sqlx::migrate!("./migrations")
+        let mut migrator = sqlx::migrate!("./migrations");
+        migrator
+            .set_ignore_missing(true)
             .run(&self.pool)
             .await
             .context("cannot migrate the database")

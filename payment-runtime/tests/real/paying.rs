@@ -1,7 +1,7 @@
 //! Paying against a real MySQL, a real Redis and a channel that misbehaves on demand. The
 //! channel's own book says what was charged.
 
-use crate::support::{CacheAt, System, order};
+use crate::support::{CacheAt, Database, System, order};
 use futures::future::join_all;
 use serde_json::json;
 
@@ -293,4 +293,20 @@ async fn health_and_metrics_tell_what_is_up() {
         assert!(text.contains(line), "{line} is missing in\n{text}");
     }
     system.stop().await;
+}
+
+/// Who goes back to the version before keeps the schema of the one after.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_schema_of_a_later_version_is_left_as_it_is() {
+    let database = Database::new().await;
+    let mut connection = database.connect().await;
+    sqlx::query(
+        "INSERT INTO _sqlx_migrations (version, description, success, checksum, execution_time) \
+         VALUES (9999, 'of a later version', TRUE, X'00', 0)",
+    )
+    .execute(&mut connection)
+    .await
+    .unwrap();
+    database.store.migrate().await.unwrap();
+    database.store.close().await;
 }
