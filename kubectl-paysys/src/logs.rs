@@ -166,7 +166,9 @@ pub(crate) async fn follow(
     loop {
         tokio::select! {
             () = &mut stop, if !stopping => stopping = true,
-            Some(Ok(pod)) = pods.next(), if !stopping => {
+            Some(pod) = pods.next(), if !stopping => {
+                // A watch that broke is begun again by itself.
+                let Ok(pod) = pod else { continue };
                 let Some(times) = begun(&pod) else { continue };
                 if opened.insert((pod.name_any(), times)) {
                     match open(cluster, &pod, wanted).await {

@@ -120,7 +120,7 @@ impl Reconcile {
         };
         if self.wait {
             screen.progress(&format!("Job {} runs", outcome.job));
-            outcome.succeeded = self.ended(&cluster, &outcome.job, screen).await?;
+            outcome.succeeded = Box::pin(self.ended(&cluster, &outcome.job, screen)).await?;
             outcome.summary = summary(&cluster, &outcome.job).await?;
         }
         screen.show(&outcome, |outcome, paint| render(outcome, self.wait, paint))?;

@@ -315,6 +315,20 @@ fn next(
              job -n {namespace} {name}`: the operator makes it anew",
             name = object.name
         ),
+        "SecretUnreadable" | "VolumeCannotGrow" => {
+            "cure what the message says; the operator tries again by itself, and what runs goes on \
+             running"
+                .to_owned()
+        }
+        "RolledBack" => format!(
+            "find out why the new pods failed (`kubectl paysys logs -n {namespace} {name} --since \
+             1h`), then edit the specification: the services run as before until then",
+            name = system.name
+        ),
+        "ScaledToZero" => {
+            "scale it up again as the message says, or stop the whole system by spec.stopped"
+                .to_owned()
+        }
         "ApplyFailed" | "CredentialsFailed" | "RenderFailed" => {
             "the operator tries again by itself; if it lasts, the message says what the API server \
              refuses"
