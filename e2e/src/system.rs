@@ -292,8 +292,8 @@ impl System {
         .await
     }
 
-    /// Every object that the PaymentSystem owns, as `Kind/name` with its resourceVersion.
-    pub async fn children(&self) -> Result<BTreeMap<String, String>> {
+    /// Every object that the PaymentSystem owns, by `Kind/name`.
+    pub async fn children(&self) -> Result<BTreeMap<String, Child>> {
         let owner = self.get().await?.uid().context("an object without uid")?;
         let mut children = BTreeMap::new();
         for (group, version, kind, plural) in CHILD_KINDS {
@@ -302,13 +302,9 @@ impl System {
             let api: Api<DynamicObject> =
                 Api::namespaced_with(self.cluster.client.clone(), &self.namespace, &resource);
             for object in api.list(&ListParams::default()).await?.items {
-                if object
-                    .owner_references()
-                    .iter()
-                    .any(|reference| reference.uid == owner)
-                {
-                    let version = object.resource_version().unwrap_or_default();
-                    children.insert(format!("{kind}/{}", object.name_any()), version);
+                let mut owners = object.owner_references().iter();
+                if owners.any(|reference| reference.uid == owner) {
+                    children.insert(format!("{kind}/{}", object.name_any()), Child::of(object));
                 }
             }
         }
@@ -324,6 +320,29 @@ impl System {
             .filter_map(|name| name.strip_prefix(&prefix))
             .map(str::to_owned)
             .collect())
+    }
+}
+
+/// An object that a PaymentSystem owns.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Child {
+    /// Every write makes another one, also of its status.
+    pub version: String,
+    /// All of it but metadata and status.
+    pub specification: Value,
+}
+
+impl Child {
+    fn of(object: DynamicObject) -> Self {
+        let version = object.resource_version().unwrap_or_default();
+        let mut specification = object.data;
+        if let Some(fields) = specification.as_object_mut() {
+            fields.remove("status");
+        }
+        Self {
+            version,
+            specification,
+        }
     }
 }
 

@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use e2e::{Load, Scene, Seen, until};
+use e2e::{Load, Scene, Seen, system::Child, until};
 use k8s_openapi::api::{apps::v1::Deployment, coordination::v1::Lease, core::v1::Pod};
 use kube::api::{ListParams, Patch, PatchParams};
 use serde_json::json;
@@ -39,9 +39,13 @@ async fn upgraded(scene: &Scene) -> Result<()> {
     let now = scene.demo.pod_uids().await?;
     ensure!(now == pods, "pods are {now:?}, not {pods:?}");
     let now = scene.demo.children().await?;
+    let same = |name: &str, before: &Child, now: &Child| {
+        before.specification == now.specification
+            && (status_moves(name) || before.version == now.version)
+    };
     let changed: Vec<&String> = children
         .iter()
-        .filter(|(name, version)| !status_moves(name) && now.get(*name) != Some(version))
+        .filter(|(name, before)| !now.get(*name).is_some_and(|now| same(name, before, now)))
         .map(|(name, _)| name)
         .collect();
     ensure!(changed.is_empty(), "{changed:?} were written");

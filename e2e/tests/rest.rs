@@ -7,7 +7,7 @@ use std::time::Duration;
 use anyhow::{Context as _, Result, ensure};
 use e2e::audit::{Mark, Request};
 use e2e::environment::cluster_setting;
-use e2e::{Scene, Seen, until, usage};
+use e2e::{Scene, Seen, system::Child, until, usage};
 use k8s_openapi::api::core::v1::Pod;
 use kube::ResourceExt as _;
 use kube::api::{Api, ListParams};
@@ -93,7 +93,7 @@ fn is_quiet(child: &str) -> bool {
 }
 
 /// The children, once two looks a few seconds apart see the same.
-async fn wait_still(scene: &Scene) -> Result<BTreeMap<String, String>> {
+async fn wait_still(scene: &Scene) -> Result<BTreeMap<String, Child>> {
     let mut seen = BTreeMap::new();
     let mut since = std::time::Instant::now();
     until("the children to stand still", SETTLED_WITHIN, async || {
