@@ -12,7 +12,7 @@ use crate::rules;
 #[serde(rename_all = "camelCase", default)]
 #[schemars(extend("x-kubernetes-validations" = rules::MONITORING))]
 pub struct Monitoring {
-    /// `true` makes PodMonitors and a PrometheusRule with all alerts.
+    /// `true` makes ServiceMonitors and a PrometheusRule with all alerts.
     pub enabled: bool,
     /// Labels put on them, so that your Prometheus selects them.
     #[serde(skip_serializing_if = "BTreeMap::is_empty")]

@@ -55,15 +55,55 @@ pub struct Accepted {
     pub spec: PaymentSystemSpec,
 }
 
-/// Digest of everything a person says about a system: the specification's generation, the images
-/// the operator was started with, and the wish to take a new rendering.
+/// Digests of everything a person says about a system beside the specification (those images the
+/// operator was started with that it does not name itself, the wish to take a new rendering), once
+/// with the specification's generation and once with what it says of how things run.
+///
+/// One alone would not do. Another version of the operator may know more fields, so that what an
+/// unchanged specification says differs; and a person who pauses, stops, scales or rotates raises
+/// the generation without saying anything of how things run.
 pub fn inputs(object: &PaymentSystem, settings: &Settings) -> String {
-    common::digest(&(
-        object.metadata.generation,
-        &settings.runtime_image,
-        &settings.simulator_image,
+    let beside = (
+        runtime_image(&object.spec, settings.runtime_image.as_ref()),
+        settings
+            .simulator_image
+            .as_ref()
+            .filter(|_| object.spec.channels.simulator),
         object.annotations().get(labels::TAKE_RENDERING),
-    ))
+    );
+    let written = common::digest(&(object.metadata.generation, &beside));
+    let says = common::digest(&(lasting(object.spec.clone()), &beside));
+    format!("{written}-{says}")
+}
+
+/// The image of a specification, or the default.
+pub fn runtime_image<'a>(
+    spec: &'a PaymentSystemSpec,
+    default: Option<&'a String>,
+) -> Option<&'a String> {
+    spec.payment.image.as_ref().or(default)
+}
+
+/// Whether two [`inputs`] say the same of how things run.
+pub fn is_same(before: &str, now: &str) -> bool {
+    before
+        .split('-')
+        .zip(now.split('-'))
+        .any(|(before, now)| before == now)
+}
+
+/// What a specification says of how things run, without what is switched while they run.
+fn lasting(mut spec: PaymentSystemSpec) -> PaymentSystemSpec {
+    take_switches(&mut spec, &PaymentSystemSpec::default());
+    spec
+}
+
+/// What a person switches while a system runs, without saying anything of how it runs.
+fn take_switches(spec: &mut PaymentSystemSpec, from: &PaymentSystemSpec) {
+    spec.paused = from.paused;
+    spec.stopped = from.stopped;
+    spec.credentials.clone_from(&from.credentials);
+    spec.payment.replicas = from.payment.replicas;
 }
 
 /// The specification that was accepted last.
@@ -76,7 +116,7 @@ pub fn accepted(observed: &Observed, system: &str) -> Option<Accepted> {
 pub fn refused<'a>(object: &'a PaymentSystem, settings: &Settings) -> Option<&'a Refused> {
     let status = object.status.as_ref()?;
     let refused = status.rollout.as_ref()?.refused.as_ref()?;
-    (refused.inputs == inputs(object, settings)).then_some(refused)
+    is_same(&refused.inputs, &inputs(object, settings)).then_some(refused)
 }
 
 /// What the system is built from: `None` if it is what is specified.
@@ -99,12 +139,9 @@ pub fn gone_back(
     Some((object, settings))
 }
 
-/// What never goes back by itself: stores that hold data, and a person's wish to pause, to
-/// stop or to rotate credentials.
+/// What never goes back by itself: stores that hold data, and what a person switches.
 fn keep_stores(spec: &mut PaymentSystemSpec, written: PaymentSystemSpec) {
-    spec.paused = written.paused;
-    spec.stopped = written.stopped;
-    spec.credentials = written.credentials;
+    take_switches(spec, &written);
     if spec.mysql.external.is_none() && written.mysql.external.is_none() {
         spec.mysql = written.mysql;
     }
@@ -224,20 +261,30 @@ fn pods(component: &'static str, observed: &Observed) -> Pods {
     }
 }
 
-/// The pods of the newest template, and all others.
+/// The pods of the newest template, which is the one whose first pod is the youngest, and all
+/// others.
 fn by_template(component: &str, observed: &Observed) -> (Vec<Value>, Vec<Value>) {
     let label = |pod: &Value, name: &str| pod["metadata"]["labels"][name].clone();
-    let mut pods: Vec<Value> = observed
-        .pods()
-        .filter(|pod| label(pod, labels::COMPONENT) == component)
-        .collect();
-    pods.sort_by_key(|pod| {
-        let made = &pod["metadata"]["creationTimestamp"];
-        made.as_str().unwrap_or_default().to_owned()
-    });
-    let newest = pods.last().map(|pod| label(pod, TEMPLATE));
-    pods.into_iter()
-        .partition(|pod| Some(label(pod, TEMPLATE)) == newest)
+    let pods = || {
+        observed
+            .pods()
+            .filter(|pod| label(pod, labels::COMPONENT) == component)
+    };
+    // Of an earlier template, too, pods are made: where one is evicted or load rises.
+    let mut begun: BTreeMap<String, String> = BTreeMap::new();
+    for pod in pods() {
+        let made = pod["metadata"]["creationTimestamp"]
+            .as_str()
+            .unwrap_or_default();
+        let first = begun.entry(label(&pod, TEMPLATE).to_string());
+        let first = first.or_insert_with(|| made.to_owned());
+        if made < first.as_str() {
+            made.clone_into(first);
+        }
+    }
+    let newest = begun.into_iter().max_by_key(|(_, first)| first.clone());
+    let newest = newest.map(|(template, _)| template);
+    pods().partition(|pod| Some(label(pod, TEMPLATE).to_string()) == newest)
 }
 
 /// The label by which a Deployment tells the pods of its templates apart.
@@ -265,6 +312,8 @@ pub fn judge(
         ("callbacks", new.callbacks, old.callbacks),
     ]
     .into_iter()
+    // Anybody may post what is no callback: it counts only beside what the earlier pods get.
+    .filter(|(what, _, old)| *what != "callbacks" || old.all >= FEWEST_TRIES)
     .find(|(_, new, old)| is_worse(*new, *old))
     .map(|(what, new, old)| {
         format!(
@@ -317,8 +366,11 @@ fn given_up(component: &str, live: &Value) -> Option<String> {
 }
 
 fn is_accepted(system: &ValidSystem, accepted: &Accepted) -> bool {
-    accepted.generation == system.generation
-        && accepted.runtime_image == system.settings.runtime_image
+    let says = |spec: &PaymentSystemSpec| lasting(spec.clone());
+    let same =
+        accepted.generation == system.generation || says(&accepted.spec) == says(&system.spec);
+    let image = runtime_image(&accepted.spec, accepted.runtime_image.as_ref());
+    same && image == Some(&system.runtime_image)
 }
 
 /// What the status says of rollouts, given a new refusal.
@@ -327,7 +379,11 @@ pub fn status(
     settings: &Settings,
     refusal: Option<(String, String)>,
 ) -> Option<Rollout> {
-    let known = refused(object, settings).cloned();
+    // What is said now may be the same in one respect alone.
+    let known = refused(object, settings).map(|known| Refused {
+        inputs: inputs(object, settings),
+        ..known.clone()
+    });
     let new = refusal.map(|(message, at)| Refused {
         inputs: inputs(object, settings),
         generation: object.metadata.generation.unwrap_or_default(),
@@ -353,4 +409,99 @@ pub fn told(refused: &Refused, accepted: Option<i64>) -> String {
     format!(
         "generation {generation} was taken back at {at}: {message}{now}. Edit the specification to try again"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cache::Live;
+
+    const QUIET: Ratio = Ratio { bad: 0, all: 0 };
+
+    fn work(kind: &str, bad: u64, all: u64) -> Work {
+        let of = |name: &str| {
+            if name == kind {
+                Ratio { bad, all }
+            } else {
+                QUIET
+            }
+        };
+        Work {
+            requests: of("requests"),
+            channel_calls: of("channel calls"),
+            callbacks: of("callbacks"),
+        }
+    }
+
+    /// What is said when one new and one earlier pod did so much, of which so much went wrong.
+    fn judged(kind: &str, new: (u64, u64), old: (u64, u64)) -> Option<String> {
+        let address = |pod: &str| Address {
+            pod: pod.to_owned(),
+            ip: [10, 0, 0, 1].into(),
+            port: 1,
+        };
+        let pods = Pods {
+            component: "payment",
+            new: vec![address("new")],
+            old: vec![address("old")],
+        };
+        // What the earlier pod had done before the rollout counts for nothing.
+        let before = work(kind, 900, 1000);
+        let now = [
+            ("new".to_owned(), work(kind, new.0, new.1)),
+            ("old".to_owned(), work(kind, 900 + old.0, 1000 + old.1)),
+        ];
+        judge(&pods, &now.into(), &[("old".to_owned(), before)].into())
+    }
+
+    #[test]
+    fn the_newest_template_is_the_one_whose_first_pod_is_the_youngest() {
+        let mut observed = Observed::default();
+        for (name, template, at) in [
+            ("old", "a", "2026-01-01T00:00:00Z"),
+            ("new", "b", "2026-01-02T00:00:00Z"),
+            // One of the earlier pods was evicted.
+            ("again", "a", "2026-01-03T00:00:00Z"),
+        ] {
+            let pod = json!({"metadata": {
+                "name": name,
+                "creationTimestamp": at,
+                "labels": {TEMPLATE: template, labels::COMPONENT: "payment"},
+            }});
+            let pod = Live::new(Kind::Pod, serde_json::from_value(pod).unwrap());
+            let key = (Kind::Pod, name.to_owned());
+            observed.objects.insert(key, pod.into());
+        }
+        let (new, _) = by_template("payment", &observed);
+        assert_eq!(new.len(), 1);
+        assert_eq!(new[0]["metadata"]["name"], "new");
+    }
+
+    #[test]
+    fn new_pods_are_worse_if_they_fail_clearly_more_often_in_any_of_their_work() {
+        for kind in ["requests", "channel calls", "callbacks"] {
+            for (new, old, is_worse) in [
+                ((0, 100), (0, 100), false),
+                ((100, 100), (0, 100), true),
+                ((5, 100), (0, 100), true),
+                ((4, 100), (0, 100), false),
+                // The channel itself is ill.
+                ((90, 100), (90, 100), false),
+                ((30, 100), (10, 100), true),
+                ((29, 100), (10, 100), false),
+                // Too little to say anything.
+                ((9, 9), (0, 100), false),
+                // Nobody to compare with: all the work goes to the new ones.
+                ((50, 100), (0, 0), kind != "callbacks"),
+            ] {
+                let said = judged(kind, new, old);
+                assert_eq!(
+                    said.is_some(),
+                    is_worse,
+                    "{kind}: {new:?}, {old:?}: {said:?}"
+                );
+                assert!(said.is_none_or(|said| said.contains(kind)));
+            }
+        }
+    }
 }

@@ -5,7 +5,11 @@
 //! order of the manifests; a crash in between leaves a state from which the next pass goes on.
 //! Only objects that this PaymentSystem owns are deleted, by UID, and never data or credentials.
 
-use std::sync::Arc;
+use std::{
+    collections::BTreeMap,
+    sync::Arc,
+    time::{Duration, Instant},
+};
 
 use kube::{
     Api, Client,
@@ -13,7 +17,7 @@ use kube::{
     core::Status,
 };
 use serde_json::{Value, json};
-use tracing::{debug, info};
+use tracing::{debug, info, warn};
 
 use crate::{
     FIELD_MANAGER,
@@ -31,6 +35,13 @@ use crate::{
 /// the autoscaler changes it. It is another one than ours, so that our applies, which leave the
 /// number to the autoscaler, do not reset it.
 const FIRST_REPLICAS_MANAGER: &str = "payment-operator-first-replicas";
+
+/// Where a claim says how large it is to be.
+const STORAGE: &str = "/spec/resources/requests/storage";
+
+/// When a volume that could not grow is tried again. Nobody tells when a StorageClass or a quota
+/// lets it.
+pub const REFUSED_FOR: Duration = Duration::from_secs(30);
 
 /// A write that failed.
 #[derive(Debug, thiserror::Error)]
@@ -55,6 +66,75 @@ impl ApplyError {
     fn is_conflict(&self) -> bool {
         let Self::Write { source, .. } = self;
         matches!(&**source, kube::Error::Api(status) if status.is_conflict())
+    }
+
+    /// The words of an API server that understood the request and will not do it.
+    fn refusal(&self) -> Option<&str> {
+        let Self::Write { source, .. } = self;
+        match &**source {
+            kube::Error::Api(status) if matches!(status.code, 403 | 422) => Some(&status.message),
+            _ => None,
+        }
+    }
+}
+
+/// A claim that the API server does not change, as where its StorageClass cannot expand volumes.
+/// Its store works as before, and all else goes on.
+#[derive(Clone, Debug)]
+pub struct Refusal {
+    pub claim: String,
+    pub component: String,
+    pub message: String,
+    /// Digest of what was asked for.
+    asked: Value,
+    at: Instant,
+}
+
+impl Refusal {
+    fn new(manifest: &Manifest, desired: &Value, words: &str) -> Self {
+        let size = desired.pointer(STORAGE).and_then(Value::as_str);
+        let claim = &manifest.name;
+        Self {
+            claim: claim.clone(),
+            component: manifest.component().to_owned(),
+            message: format!(
+                "PersistentVolumeClaim {claim} cannot grow to {}: {words}. Let its StorageClass expand volumes (allowVolumeExpansion: true), or raise what limits it; tried again every half minute",
+                size.unwrap_or_default()
+            ),
+            asked: digest_of(desired),
+            at: Instant::now(),
+        }
+    }
+
+    /// Whether it need not be asked again yet.
+    fn holds(&self, desired: &Value) -> bool {
+        self.asked == digest_of(desired) && self.at.elapsed() < REFUSED_FOR
+    }
+}
+
+fn digest_of(desired: &Value) -> Value {
+    desired["metadata"]["annotations"][labels::DESIRED_HASH].clone()
+}
+
+/// What became of manifests.
+#[derive(Debug)]
+pub struct Applied {
+    /// Everything is as it was looked at; what has changed meanwhile was left alone.
+    pub current: bool,
+    pub refusals: Vec<Refusal>,
+}
+
+impl Applied {
+    const fn current(current: bool) -> Self {
+        Self {
+            current,
+            refusals: Vec::new(),
+        }
+    }
+
+    fn and(&mut self, other: Self) {
+        self.current &= other.current;
+        self.refusals.extend(other.refusals);
     }
 }
 
@@ -107,6 +187,8 @@ pub struct Writer<'a> {
     pub cache: &'a Cache,
     pub metrics: &'a Metrics,
     pub namespace: &'a str,
+    /// What was refused of late, by the name of the claim.
+    pub refused: BTreeMap<String, Refusal>,
 }
 
 impl Writer<'_> {
@@ -118,54 +200,59 @@ impl Writer<'_> {
         )
     }
 
-    /// Applies all manifests that may be applied, then removes what is no longer desired. Returns
-    /// whether everything is as it was looked at; what has changed meanwhile was left alone.
+    /// Applies all manifests that may be applied, then removes what is no longer desired.
     pub async fn apply(
         &self,
         system: &ValidSystem,
         observed: &Observed,
         gates: &Gates,
         manifests: &[Manifest],
-    ) -> Result<bool, ApplyError> {
-        let mut current = true;
+    ) -> Result<Applied, ApplyError> {
+        let mut applied = Applied::current(true);
         for manifest in manifests {
             let live = observed.get(manifest.kind, &manifest.name);
             if let Some(live) = live {
                 self.release(manifest, live, &system.name).await?;
             }
-            current &= self.apply_one(manifest, live, gates).await?;
+            applied.and(self.apply_one(manifest, live, gates).await?);
         }
         for (kind, name, live) in unwanted(system, observed, manifests) {
-            current &= self.delete(kind, name, &live.uid).await?;
+            applied.current &= self.delete(kind, name, &live.uid).await?;
         }
-        Ok(current)
+        Ok(applied)
     }
 
-    /// Applies one manifest, if it may be applied. Returns whether the object is as it was looked
-    /// at.
+    /// Applies one manifest, if it may be applied.
     pub async fn apply_one(
         &self,
         manifest: &Manifest,
         live: Option<&Live>,
         gates: &Gates,
-    ) -> Result<bool, ApplyError> {
+    ) -> Result<Applied, ApplyError> {
         let desired = with_hash(manifest);
         let due = due(manifest, &desired, live, gates);
         if matches!(due, Due::Nobodys | Due::Held) {
-            return Ok(true);
+            return Ok(Applied::current(true));
         }
         let (kind, name) = (manifest.kind.name(), manifest.name.as_str());
         let Some(live) = live else {
             info!(kind, name, "creating");
             let first = with_first_replicas(manifest, desired);
             let made = self.patch(manifest.kind, name, FIELD_MANAGER, &first).await;
-            return made.map(|_| true);
+            return made.map(|_| Applied::current(true));
         };
         let Due::Correct(path) = due else {
-            return Ok(true);
+            return Ok(Applied::current(true));
         };
+        let refusal = self
+            .refused
+            .get(name)
+            .filter(|refusal| refusal.holds(&desired));
+        if let Some(refusal) = refusal {
+            return Ok(refused(refusal.clone()));
+        }
         if !self.keep_replicas(manifest, live).await? {
-            return Ok(false);
+            return Ok(Applied::current(false));
         }
         info!(kind, name, path, "correcting");
         self.correct(manifest, desired, live).await
@@ -178,18 +265,25 @@ impl Writer<'_> {
         manifest: &Manifest,
         mut desired: Value,
         live: &Live,
-    ) -> Result<bool, ApplyError> {
+    ) -> Result<Applied, ApplyError> {
         let (kind, name) = (manifest.kind, manifest.name.as_str());
         let others = manifest.presence == Presence::WhenPresent;
         if others {
             desired["metadata"]["uid"] = json!(live.uid);
         }
-        match self.patch(kind, name, FIELD_MANAGER, &desired).await {
-            Err(error) if others && error.is_conflict() => {
-                debug!(kind = kind.name(), name, "is gone");
-                Ok(false)
+        let Err(error) = self.patch(kind, name, FIELD_MANAGER, &desired).await else {
+            return Ok(Applied::current(true));
+        };
+        if others && error.is_conflict() {
+            debug!(kind = kind.name(), name, "is gone");
+            return Ok(Applied::current(false));
+        }
+        match error.refusal() {
+            Some(words) if grows(&desired, live) => {
+                warn!(name, words, "cannot grow");
+                Ok(refused(Refusal::new(manifest, &desired, words)))
             }
-            result => result.map(|_| true),
+            _ => Err(error),
         }
     }
 
@@ -364,6 +458,19 @@ impl Writer<'_> {
             }
             Err(error) => Err(failed("create", kind, name)(error)),
         }
+    }
+}
+
+/// Whether a claim is to have another size than it has.
+fn grows(desired: &Value, live: &Live) -> bool {
+    let size = |claim: &Value| claim.pointer(STORAGE).cloned();
+    desired["kind"] == Kind::PersistentVolumeClaim.name() && size(desired) != size(&live.value())
+}
+
+fn refused(refusal: Refusal) -> Applied {
+    Applied {
+        current: true,
+        refusals: vec![refusal],
     }
 }
 

@@ -301,8 +301,9 @@ impl Cache {
         }
     }
 
-    /// Takes over a complete list of a kind: what is not in it is forgotten, and what is stored in
-    /// a newer version than the list has stays. Returns the systems that had or have any.
+    /// Takes over a complete list of a kind, which therefore is installed: what is not in it is
+    /// forgotten, and what is stored in a newer version than the list has stays. Returns the
+    /// systems that had or have any.
     pub fn replace(&self, kind: Kind, items: Vec<Item>) -> BTreeSet<SystemKey> {
         let mut listed: BTreeMap<SystemKey, BTreeSet<String>> = BTreeMap::new();
         for item in &items {
@@ -311,6 +312,8 @@ impl Cache {
         }
         let mut touched = BTreeSet::new();
         let mut state = self.state();
+        // At once with its objects: of a kind that is not installed nothing is desired.
+        state.installed.insert(kind);
         for (system, stored) in &mut state.systems {
             let names = listed.get(system);
             let before = stored.len();
@@ -351,15 +354,17 @@ impl Cache {
         self.state().named_secrets.get(&key).cloned()
     }
 
-    pub fn set_installed(&self, kind: Kind, installed: bool) {
+    /// Forgets a kind and all objects of it.
+    pub fn uninstall(&self, kind: Kind) {
         let mut state = self.state();
-        if installed {
-            state.installed.insert(kind);
-        } else {
-            state.installed.remove(&kind);
+        state.installed.remove(&kind);
+        for stored in state.systems.values_mut() {
+            stored.retain(|(stored_kind, _), _| *stored_kind != kind);
         }
+        state.systems.retain(|_, stored| !stored.is_empty());
     }
 
+    /// Kinds that were listed since they were installed.
     pub fn installed(&self) -> BTreeSet<Kind> {
         self.state().installed.clone()
     }

@@ -94,7 +94,9 @@ pub async fn run_as(
     );
     let tasks = watches.start().await;
     info!("all watches are up");
+    let (store, writer) = reflector::store::<System>();
     let context = Arc::new(Context {
+        systems: store.clone(),
         recorder: Recorder::new(client.clone(), Reporter::from(FIELD_MANAGER)),
         client: client.clone(),
         cache,
@@ -104,7 +106,6 @@ pub async fn run_as(
         watches,
         memory: Mutex::default(),
     });
-    let (store, writer) = reflector::store::<System>();
     let seen = Arc::clone(&context);
     let systems = reflector(
         writer,
@@ -116,6 +117,7 @@ pub async fn run_as(
         match event {
             Ok(watcher::Event::Delete(system)) => seen.forget(&key(system)),
             Ok(watcher::Event::InitDone) => {
+                seen.forget_all_but(|key| seen.is_there(key));
                 health.listed();
                 seen.metrics.set_ready();
             }
@@ -193,7 +195,14 @@ fn pass(
                 context.watches.name_secrets(&key, &secrets);
                 Ok(Action::await_change())
             }
-            Ok(object) => Box::pin(context.reconcile(&key, object)).await,
+            Ok(object) => {
+                let result = Box::pin(context.reconcile(&key, object)).await;
+                // It was deleted meanwhile, and what the pass learned of it came too late.
+                if !context.is_there(&key) {
+                    context.forget(&key);
+                }
+                result
+            }
             Err(invalid) => {
                 error!(namespace = key.0, name = key.1, %invalid, "a PaymentSystem cannot be read: install the matching definition");
                 Ok(Action::await_change())
@@ -221,6 +230,11 @@ fn on_error(system: Arc<System>, error: &PassError, context: Arc<Context>) -> Ac
 }
 
 impl Context {
+    fn is_there(&self, (namespace, name): &SystemKey) -> bool {
+        let system = ObjectRef::<System>::new(name).within(namespace);
+        self.systems.get(&system).is_some()
+    }
+
     fn queued(&self, system: &ObjectRef<System>) {
         let namespace = system.namespace.clone().unwrap_or_default();
         self.metrics.queued((namespace, system.name.clone()));

@@ -5,7 +5,7 @@ use k8s_openapi::api::core::v1::ObjectReference;
 use kube::runtime::events::{Event, EventType};
 
 use crate::{
-    report::{READY, STALLED, STOPPED, find, holds},
+    report::{MESSAGE_MAX, READY, STALLED, STOPPED, cut, find, holds},
     rollout::Restart,
     rotation,
 };
@@ -71,7 +71,7 @@ fn event(type_: EventType, reason: &str, message: &str) -> Event {
     Event {
         type_,
         reason: reason.to_owned(),
-        note: Some(message.chars().take(1000).collect()),
+        note: Some(cut(message, MESSAGE_MAX)),
         action: "Reconcile".to_owned(),
         secondary: None,
     }
@@ -82,7 +82,7 @@ pub fn restart(restart: &Restart, namespace: Option<String>) -> Event {
     Event {
         type_: EventType::Normal,
         reason: "Rolling".to_owned(),
-        note: Some(restart.to_string().chars().take(1000).collect()),
+        note: Some(cut(&restart.to_string(), MESSAGE_MAX)),
         action: "Roll".to_owned(),
         // Events that differ in their note alone would be counted as one.
         secondary: Some(ObjectReference {

@@ -11,11 +11,8 @@ use contract::Role;
 use serde_json::Value;
 
 use crate::{
-    build::{
-        Manifest, Stage,
-        labels::{self, component},
-        mysql, names, runtime, stop,
-    },
+    apply::Refusal,
+    build::{Manifest, Stage, labels::component, mysql, names, runtime, stop},
     kinds::Kind,
     observe::Observed,
     rollout::Waiting,
@@ -195,20 +192,22 @@ impl Gates {
     }
 
     /// Whether a manifest that exists may be corrected: not while its pods could not start for
-    /// lack of a Secret.
+    /// lack of a Secret. One that starts none, as while the system stops, may always be.
     pub fn may_change(&self, manifest: &Manifest) -> bool {
-        let runs_pods = matches!(
-            manifest.kind,
-            Kind::StatefulSet | Kind::Deployment | Kind::Job | Kind::CronJob
-        );
+        let spec = &manifest.value["spec"];
+        let starts_none = spec["replicas"] == 0 || spec["suspend"] == true;
+        let runs_pods = !starts_none
+            && matches!(
+                manifest.kind,
+                Kind::StatefulSet | Kind::Deployment | Kind::Job | Kind::CronJob
+            );
         let channels = matches!(manifest.stage, Stage::Services | Stage::Operations);
-        let component = manifest.value["metadata"]["labels"][labels::COMPONENT].as_str();
-        let own = match component {
-            Some(component::RECONCILIATION) => Some(condition::RECONCILIATION_SECRETS),
-            Some(component::PAYMENT) => Some(condition::PAYMENT_CERTIFICATE),
-            Some(component::CALLBACK) => Some(condition::CALLBACK_CERTIFICATE),
+        let own = match manifest.component() {
+            component::RECONCILIATION => Some(condition::RECONCILIATION_SECRETS),
+            component::PAYMENT => Some(condition::PAYMENT_CERTIFICATE),
+            component::CALLBACK => Some(condition::CALLBACK_CERTIFICATE),
             // Who takes part in global transactions verifies the coordinator.
-            Some(component::WORKER | component::ORDERS) => Some(condition::COORDINATOR),
+            component::WORKER | component::ORDERS => Some(condition::COORDINATOR),
             _ => None,
         };
         !runs_pods
@@ -240,6 +239,31 @@ impl Gates {
                 );
             }
         }
+    }
+
+    /// Takes note of stores whose volume cannot be what it is to be: they work, but not as
+    /// specified.
+    pub fn refuse(&mut self, refusals: &[Refusal]) {
+        for refusal in refusals {
+            let condition = match refusal.component.as_str() {
+                component::MYSQL => condition::DATABASE,
+                _ => condition::CACHE,
+            };
+            let mut parts = self.parts.iter_mut();
+            let of = |part: &&mut Part| part.condition == condition && part.ready;
+            if let Some(part) = parts.find(of) {
+                part.ready = false;
+                part.failed = true;
+                part.reason = "VolumeCannotGrow";
+                part.message.clone_from(&refusal.message);
+            }
+        }
+    }
+
+    /// The schema is what the specified image needs.
+    pub fn migrated(&self) -> bool {
+        let mut parts = self.parts.iter();
+        parts.any(|part| part.condition == condition::SCHEMA && part.ready)
     }
 
     pub fn ready(&self) -> bool {
@@ -355,6 +379,13 @@ impl Workload {
             return Part::waiting(self.condition, "Stopped", message);
         }
         let (ready, wanted) = (replicas.ready, replicas.wanted);
+        if wanted == 0 {
+            let message = format!(
+                "{kind} {name} was scaled to 0: `kubectl scale {} {name} --replicas=1` hands it back to its autoscaler",
+                kind.to_lowercase()
+            );
+            return Part::waiting(self.condition, "ScaledToZero", message);
+        }
         if replicas.complete() {
             let message = format!("{kind} {name}: {ready}/{wanted} ready");
             return Part::ready(self.condition, "Available", message);

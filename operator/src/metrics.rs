@@ -199,6 +199,14 @@ impl Metrics {
         work.converging.remove(system);
         self.queue.set(length(work.queued.len()));
     }
+
+    /// Systems of which something is known.
+    pub fn known(&self) -> Vec<SystemKey> {
+        let work = self.work();
+        let all = work.queued.iter().chain(work.converging.keys());
+        all.cloned().collect()
+    }
+
     pub fn write(&self, verb: &'static str, kind: Kind) {
         self.write_of(verb, kind.name());
     }

@@ -20,12 +20,13 @@ use crds::{PaymentSystem, PaymentSystemStatus};
 use k8s_openapi::jiff::Timestamp;
 use kube::{
     Client,
-    runtime::{controller::Action, events::Recorder},
+    core::DeserializeGuard,
+    runtime::{controller::Action, events::Recorder, reflector::Store},
 };
 
 use crate::{
     acceptance::{self, Accepted},
-    apply::ApplyError,
+    apply::{ApplyError, REFUSED_FOR, Refusal},
     build::BuildError,
     cache::{Cache, SystemKey},
     gates::{Gates, gates},
@@ -50,6 +51,8 @@ const AGAIN: Duration = Duration::from_secs(1);
 /// What every pass needs.
 pub(crate) struct Context {
     pub(crate) client: Client,
+    /// The systems there are.
+    pub(crate) systems: Store<DeserializeGuard<PaymentSystem>>,
     pub(crate) cache: Arc<Cache>,
     pub(crate) settings: Settings,
     pub(crate) metrics: Arc<Metrics>,
@@ -64,6 +67,8 @@ pub(crate) struct Context {
 pub(crate) struct Memory {
     told: Option<Told>,
     pub(crate) failures: u32,
+    /// What the API server did not do, by the name of the claim.
+    refused: BTreeMap<String, Refusal>,
     /// What the pods of a rolling service had done when the rollout was first looked at.
     work: BTreeMap<String, Work>,
 }
@@ -86,9 +91,9 @@ struct Written {
 }
 
 impl Written {
-    fn nothing() -> Self {
+    fn nothing(current: bool) -> Self {
         Self {
-            current: true,
+            current,
             plan: rollout::Plan::default(),
         }
     }
@@ -149,6 +154,17 @@ impl Context {
         self.watches.name_secrets(key, &BTreeSet::new());
     }
 
+    /// Forgets every system that is no longer there: nobody tells of one that was deleted while a
+    /// watch was away.
+    pub(crate) fn forget_all_but(&self, is_there: impl Fn(&SystemKey) -> bool) {
+        let mut known = self.metrics.known();
+        known.extend(self.watches.users());
+        known.extend(self.memory().keys().cloned());
+        for key in known.iter().filter(|key| !is_there(key)) {
+            self.forget(key);
+        }
+    }
+
     /// One pass: look, decide, write, report. Any step may have failed last time, so each pass
     /// does all of them; what was decided is reported even when writing fails.
     pub(crate) async fn reconcile(
@@ -197,9 +213,9 @@ impl Context {
         };
         let read = || Observed::read(&self.cache, key, named.clone());
         let written = if object.spec.paused {
-            Ok(Written::nothing())
+            Ok(Written::nothing(true))
         } else {
-            self.write(&system, &read).await
+            self.write(key, &system, &read).await
         };
         let observed = read();
         let mut gates = gates(&system, &observed);
@@ -208,7 +224,10 @@ impl Context {
         } else {
             Watching::default()
         };
-        let said = self.said(object, &system, &written, watching.refusal);
+        let said = Said {
+            refusals: self.refused(key).into_values().collect(),
+            ..self.said(object, &system, &written, watching.refusal)
+        };
         said.note(&mut gates);
         let outcome = outcome(&system, &gates, &written, &said);
         let reported = self.report(key, object, &observed, &outcome).await?;
@@ -220,8 +239,16 @@ impl Context {
         Ok(Action::requeue(match (current, watching.rolling) {
             (false, _) => AGAIN,
             (true, true) => LOOK,
+            (true, false) if !said.refusals.is_empty() => REFUSED_FOR,
             (true, false) => RESYNC,
         }))
+    }
+
+    /// What the API server did not do when it was asked last.
+    fn refused(&self, key: &SystemKey) -> BTreeMap<String, Refusal> {
+        let memory = self.memory();
+        let refused = memory.get(key).map(|memory| memory.refused.clone());
+        refused.unwrap_or_default()
     }
 
     /// The specification that was accepted, where the present one was taken back.
@@ -287,6 +314,7 @@ impl Context {
                 before.and_then(|status| status.rendering.clone()),
                 plan,
             ),
+            refusals: Vec::new(),
             waiting: plan.map(|plan| plan.waiting.clone()).unwrap_or_default(),
             kept: plan.map(|plan| plan.kept.clone()).unwrap_or_default(),
             generation: system.generation,

@@ -16,7 +16,11 @@ use serde_json::Value;
 
 use crate::{
     acceptance,
-    build::{labels, names, stop},
+    apply::Refusal,
+    build::{
+        labels::{self, component},
+        names, stop,
+    },
     gates::{self, Gates, Part, Replicas},
     kinds::Kind,
     observe::Observed,
@@ -24,6 +28,9 @@ use crate::{
     rotation,
     validate::{Invalid, ValidSystem},
 };
+
+/// Bytes of a condition's message, and of an event's note: there the API allows 1024.
+pub const MESSAGE_MAX: usize = 1000;
 
 pub const READY: &str = "Ready";
 pub const RECONCILING: &str = "Reconciling";
@@ -58,6 +65,7 @@ pub struct Said {
     pub rollout: Option<Rollout>,
     pub rendering: Option<Rendering>,
     pub waiting: Vec<Waiting>,
+    pub refusals: Vec<Refusal>,
     /// Objects that are kept as another version of the operator made them.
     pub kept: Vec<String>,
     /// Generation of the specification the system is built from.
@@ -65,9 +73,11 @@ pub struct Said {
 }
 
 impl Said {
-    /// Adds to the parts what waits for its turn, and a rollout that was taken back.
+    /// Adds to the parts what waits for its turn, what cannot be, and a rollout that was taken
+    /// back.
     pub fn note(&self, gates: &mut Gates) {
         gates.wait(&self.waiting);
+        gates.refuse(&self.refusals);
         let refused = self
             .rollout
             .as_ref()
@@ -197,12 +207,22 @@ pub fn holds(status: &PaymentSystemStatus, kind: &str) -> bool {
     find(status, kind).is_some_and(|condition| condition.status == "True")
 }
 
+/// At most so many bytes of a text.
+pub fn cut(text: &str, bytes_max: usize) -> String {
+    const MARK: char = '…';
+    if text.len() <= bytes_max {
+        return text.to_owned();
+    }
+    let end = text.floor_char_boundary(bytes_max.saturating_sub(MARK.len_utf8()));
+    format!("{}{MARK}", &text[..end])
+}
+
 fn condition(kind: &str, holds: bool, reason: &str, message: &str) -> Condition {
     Condition {
         type_: kind.to_owned(),
         status: if holds { "True" } else { "False" }.to_owned(),
         reason: reason.to_owned(),
-        message: message.to_owned(),
+        message: cut(message, MESSAGE_MAX),
         observed_generation: None,
         last_transition_time: Time(Timestamp::UNIX_EPOCH),
     }
@@ -253,11 +273,12 @@ fn conditions(
 fn kept(object: &PaymentSystem, said: &Said) -> Option<Condition> {
     let by = &said.rendering.as_ref()?.operator;
     let name = object.metadata.name.as_deref().unwrap_or_default();
+    let namespace = object.metadata.namespace.as_deref().unwrap_or_default();
+    // The list may be long, and is cut then.
     let message = format!(
-        "kept as operator {by} made them: {}. This operator takes them over, restarting what it must, with the next edit of the specification, or now by `kubectl annotate paysys/{name} {}={} --overwrite`",
-        said.kept.join(", "),
+        "with the next edit of the specification, or now by `kubectl annotate paysys/{name} -n {namespace} {}=$(date +%s) --overwrite`, this operator takes over, restarting what it must, what operator {by} made: {}",
         labels::TAKE_RENDERING,
-        env!("CARGO_PKG_VERSION"),
+        said.kept.join(", "),
     );
     let kind = gates::condition::RENDERING;
     (!said.kept.is_empty()).then(|| condition(kind, false, "KeptUntilEdited", &message))
@@ -362,28 +383,60 @@ fn scale(system: &ValidSystem, observed: &Observed) -> Option<Scale> {
     })
 }
 
+/// The workloads, in the order in which they start.
 fn components(observed: &Observed) -> Vec<Component> {
-    observed
+    const ORDER: [&str; 9] = [
+        component::MYSQL,
+        component::REDIS,
+        component::SIMULATOR,
+        component::COORDINATOR,
+        component::PAYMENT,
+        component::CALLBACK,
+        component::WORKER,
+        component::RECONCILIATION,
+        component::ORDERS,
+    ];
+    let workloads = observed
         .objects
         .iter()
-        .filter(|((kind, _), _)| matches!(kind, Kind::StatefulSet | Kind::Deployment))
+        .filter(|((kind, _), _)| matches!(kind, Kind::StatefulSet | Kind::Deployment));
+    let mut all: Vec<(usize, Component)> = workloads
         .map(|((kind, name), live)| {
             let live = live.value();
-            let replicas = Replicas::of(&live);
-            let image = live.pointer("/spec/template/spec/containers/0/image");
-            Component {
-                name: name.clone(),
-                kind: kind.name().to_owned(),
-                ready: format!("{}/{}", replicas.ready, replicas.wanted),
-                image: image.and_then(Value::as_str).unwrap_or_default().to_owned(),
-            }
+            let own = &live["metadata"]["labels"][labels::COMPONENT];
+            let rank = ORDER.iter().position(|component| *own == *component);
+            (rank.unwrap_or(ORDER.len()), workload(*kind, name, &live))
         })
-        .collect()
+        .collect();
+    all.sort_by_key(|(rank, _)| *rank);
+    all.into_iter().map(|(_, component)| component).collect()
+}
+
+fn workload(kind: Kind, name: &str, live: &Value) -> Component {
+    let replicas = Replicas::of(live);
+    let image = live.pointer("/spec/template/spec/containers/0/image");
+    Component {
+        name: name.to_owned(),
+        kind: kind.name().to_owned(),
+        ready: format!("{}/{}", replicas.ready, replicas.wanted),
+        image: image.and_then(Value::as_str).unwrap_or_default().to_owned(),
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn long_texts_are_cut_between_characters() {
+        assert_eq!(cut("short", 5), "short");
+        assert_eq!(cut("longer", 5), "lo…");
+        let text = "支付".repeat(100);
+        for bytes_max in 3..50 {
+            let cut = cut(&text, bytes_max);
+            assert!(cut.len() <= bytes_max && cut.ends_with('…'), "{cut}");
+        }
+    }
 
     #[test]
     fn versions_are_tags_or_digests() {

@@ -4,6 +4,7 @@
 //! Guarantees:
 //! - A workload that works is rolled only when every workload before it (stores, coordinator,
 //!   then the services) is complete. One that does not work is corrected at once.
+//! - While the schema is migrated for another image, services stay as they are, and are rolled once.
 //! - Pods say why they were restarted: the annotation `paymentsystem.dev/restart-reason`.
 //! - An operator of another version leaves objects that make pods restart as they are until the
 //!   specification is edited, or the annotation `paymentsystem.dev/take-rendering` is changed.
@@ -17,7 +18,7 @@ use crds::status::Rendering;
 use serde_json::{Value, json};
 
 use crate::{
-    build::{Manifest, common, labels},
+    build::{Manifest, Stage, common, labels},
     gates::{Gates, Replicas},
     kinds::Kind,
     observe::Observed,
@@ -49,7 +50,7 @@ pub struct Restart {
 pub struct Waiting {
     pub kind: Kind,
     pub name: String,
-    /// The workload it waits for.
+    /// What it waits for.
     pub behind: String,
 }
 
@@ -62,12 +63,15 @@ pub fn plan(
 ) -> Plan {
     let mut plan = Plan::default();
     let mut rolling: Option<String> = None;
+    let migrating = manifests.iter().find(|manifest| migrates(manifest, gates));
+    let migrating = migrating.map(title).filter(|_| !system.spec.stopped);
     for manifest in manifests {
         let live = observed.value(manifest.kind, &manifest.name);
         let manifest = match live {
             Some(_) if !gates.may_change(&manifest) => manifest,
             Some(live) if is_workload(manifest.kind) => {
-                plan.workload(system, manifest, &live, &mut rolling)
+                let behind = migrating.as_deref();
+                plan.workload(system, manifest, &live, (behind, &mut rolling))
             }
             Some(live) if system.keeps_rendering => plan.kept(manifest, &live),
             None if is_workload(manifest.kind) => {
@@ -89,7 +93,14 @@ pub fn rendering(
     plan: Option<&Plan>,
 ) -> Option<Rendering> {
     let done = plan.is_some_and(|plan| plan.waiting.is_empty() && !plan.manifests.is_empty());
-    if system.keeps_rendering || !done {
+    if system.keeps_rendering {
+        // What is said now may be the same in one respect alone.
+        return before.map(|before| Rendering {
+            inputs: system.inputs.clone(),
+            ..before
+        });
+    }
+    if !done {
         return before;
     }
     Some(Rendering {
@@ -109,19 +120,25 @@ impl Plan {
         system: &ValidSystem,
         mut manifest: Manifest,
         live: &Value,
-        rolling: &mut Option<String>,
+        (migrating, rolling): (Option<&str>, &mut Option<String>),
     ) -> Manifest {
         let title = title(&manifest);
         let known = &live["metadata"]["annotations"][labels::TEMPLATE_HASH];
         let mut hash = json!(template_digest(&manifest));
-        let kept = system.keeps_rendering && *known != hash;
+        let replicas = Replicas::of(live);
+        let complete = replicas.complete();
+        // Pods of the image that is to come read a configuration that those of the live one need
+        // not understand, and would be rolled again after the migration.
+        let migrating = migrating.filter(|_| complete && manifest.stage >= Stage::Services);
+        let kept = *known != hash && (system.keeps_rendering || migrating.is_some());
         if kept {
-            self.kept.push(title.clone());
+            match migrating {
+                Some(migration) => self.wait(&manifest, migration.to_owned()),
+                None => self.kept.push(title.clone()),
+            }
             hash = known.clone();
             keep_template(&mut manifest, live);
         }
-        let replicas = Replicas::of(live);
-        let complete = replicas.complete();
         let reason = changed(&manifest, live, !known.is_null() && *known != hash);
         // Pods that end anyway need not end in turn.
         let behind = rolling.clone().filter(|_| !system.spec.stopped);
@@ -130,11 +147,7 @@ impl Plan {
         }
         match (reason, behind) {
             (Some(_), Some(behind)) if complete => {
-                self.waiting.push(Waiting {
-                    kind: manifest.kind,
-                    name: manifest.name.clone(),
-                    behind,
-                });
+                self.wait(&manifest, behind);
                 manifest.left_alone()
             }
             (Some(reason), _) => {
@@ -162,6 +175,14 @@ impl Plan {
         }
     }
 
+    fn wait(&mut self, manifest: &Manifest, behind: String) {
+        self.waiting.push(Waiting {
+            kind: manifest.kind,
+            name: manifest.name.clone(),
+            behind,
+        });
+    }
+
     /// Leaves what pods read, or what starts them, as another version of the operator made it.
     fn kept(&mut self, manifest: Manifest, live: &Value) -> Manifest {
         let known = &live["metadata"]["annotations"][labels::DESIRED_HASH];
@@ -184,6 +205,11 @@ impl fmt::Display for Restart {
             self.reason
         )
     }
+}
+
+/// The schema is being brought up to date by this Job, or about to be.
+fn migrates(manifest: &Manifest, gates: &Gates) -> bool {
+    manifest.stage == Stage::Migration && manifest.kind == Kind::Job && !gates.migrated()
 }
 
 pub const fn is_workload(kind: Kind) -> bool {

@@ -76,7 +76,9 @@ fn compare_lists(
     live: &[Value],
     found: &mut Found<'_>,
 ) -> ControlFlow<()> {
-    let Some(key) = merge_key(path) else {
+    // Ports of network policies have no names: that list is one.
+    let merged = |key: &&str| items.iter().all(|item| item.get(*key).is_some());
+    let Some(key) = merge_key(path).filter(merged) else {
         if items.len() != live.len() {
             return found(path, &json!(items), Some(&json!(live)));
         }
@@ -86,9 +88,7 @@ fn compare_lists(
         });
     };
     items.iter().try_for_each(|item| {
-        let Some(wanted) = item.get(key) else {
-            return ControlFlow::Continue(());
-        };
+        let wanted = &item[key];
         let live = live.iter().find(|live| live.get(key) == Some(wanted));
         compare(&format!("{path}/{}", text(wanted)), item, live, found)
     })
@@ -194,6 +194,17 @@ mod tests {
                 json!({"containers": [{"name": "a", "image": "x"}]}),
                 json!({"containers": [{"name": "a", "image": "y"}]}),
                 "/containers/a/image",
+            ),
+            // As of a network policy: no names.
+            (
+                json!({"ports": [{"port": 3306}]}),
+                json!({"ports": [{"port": 22}]}),
+                "/ports/0/port",
+            ),
+            (
+                json!({"ports": [{"port": 3306}]}),
+                json!({"ports": [{"port": 3306}, {"port": 22}]}),
+                "/ports",
             ),
             (json!({"a": "x"}), json!({"a": 1}), "/a"),
             (json!({"a": {}}), json!({"a": "x"}), "/a"),

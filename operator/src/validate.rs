@@ -132,11 +132,7 @@ pub fn validate(object: &PaymentSystem, settings: &Settings) -> Result<ValidSyst
     let name = object.name_any();
     let namespace = object.namespace().unwrap_or_default();
     check(&name, spec)?;
-    let runtime_image = spec
-        .payment
-        .image
-        .clone()
-        .or_else(|| settings.runtime_image.clone());
+    let runtime_image = acceptance::runtime_image(spec, settings.runtime_image.as_ref()).cloned();
     let simulator_image = match (spec.channels.simulator, &settings.simulator_image) {
         (true, None) => return Err(Invalid::SimulatorImageMissing),
         (true, Some(image)) => Some(image.clone()),
@@ -170,7 +166,7 @@ fn keeps_rendering(object: &PaymentSystem, settings: &Settings) -> bool {
     let rendering = status.and_then(|status| status.rendering.as_ref());
     rendering.is_some_and(|rendering| {
         rendering.operator != settings.version
-            && rendering.inputs == acceptance::inputs(object, settings)
+            && acceptance::is_same(&rendering.inputs, &acceptance::inputs(object, settings))
     })
 }
 

@@ -54,6 +54,20 @@ pub struct Watches {
     secrets: Arc<Mutex<HashMap<(String, String), SecretWatch>>>,
 }
 
+/// The watch of an optional kind.
+struct Following {
+    listed: Arc<Notify>,
+    _task: AbortOnDropHandle<()>,
+}
+
+/// The first complete list of a watch; without a watch, never.
+async fn listed(following: Option<&Following>) {
+    match following {
+        Some(following) => following.listed.notified().await,
+        None => std::future::pending().await,
+    }
+}
+
 struct SecretWatch {
     users: BTreeSet<SystemKey>,
     _task: AbortOnDropHandle<()>,
@@ -119,7 +133,10 @@ impl Watches {
         let mut list = Vec::new();
         let mut turn = None;
         while let Some(event) = events.next().await {
-            self.health.watch(entry.name, event.is_ok());
+            // Without a kind that others define everything else still works.
+            if !entry.optional {
+                self.health.watch(entry.name, event.is_ok());
+            }
             match event {
                 Ok(Event::Init) => {
                     list.clear();
@@ -153,45 +170,59 @@ impl Watches {
         drop(turn);
     }
 
-    /// Follows an optional kind while its definition exists.
-    async fn follow_definition(&self, entry: &'static Entry, listed: Arc<Notify>) {
+    /// Follows an optional kind while its definition exists. That it can be listed is not waited
+    /// for: its definition may not serve the version we know.
+    async fn follow_definition(&self, entry: &'static Entry, looked: Arc<Notify>) {
         let api = Api::<PartialObjectMeta<CustomResourceDefinition>>::all(self.client.clone());
         let selector = format!("metadata.name={}", entry.crd_name());
         let mut events = watcher(api, watcher::Config::default().fields(&selector))
             .default_backoff()
             .boxed();
-        let mut following = None;
+        let mut following: Option<Following> = None;
         let mut seen = false;
-        while let Some(event) = events.next().await {
+        loop {
+            let event = tokio::select! {
+                event = events.next() => event,
+                () = listed(following.as_ref()) => {
+                    self.touch_all(self.cache.systems());
+                    continue;
+                }
+            };
             match event {
-                Ok(Event::Init) => seen = false,
-                Ok(Event::InitApply(_) | Event::Apply(_)) if following.is_none() => {
+                Some(Ok(Event::Init)) => seen = false,
+                Some(Ok(Event::InitApply(_) | Event::Apply(_))) => {
                     seen = true;
-                    info!(kind = entry.name, "is installed");
-                    let (watches, first) = (self.clone(), Arc::new(Notify::new()));
-                    let ready = Arc::clone(&first);
-                    following = Some(AbortOnDropHandle::new(tokio::spawn(async move {
-                        watches.follow(entry, first).await;
-                    })));
-                    ready.notified().await;
-                    self.set_installed(entry.kind, true);
+                    following.get_or_insert_with(|| {
+                        info!(kind = entry.name, "is installed");
+                        self.begin_following(entry)
+                    });
                 }
-                Ok(Event::InitApply(_) | Event::Apply(_)) => seen = true,
-                Ok(Event::InitDone) => {
+                Some(Ok(Event::InitDone)) => {
                     if !seen && following.take().is_some() {
-                        self.set_installed(entry.kind, false);
+                        self.uninstall(entry.kind);
                     }
-                    listed.notify_one();
+                    looked.notify_one();
                 }
-                Ok(Event::Delete(_)) => {
+                Some(Ok(Event::Delete(_))) => {
                     info!(kind = entry.name, "is no longer installed");
                     following = None;
-                    self.set_installed(entry.kind, false);
+                    self.uninstall(entry.kind);
                 }
-                Err(error) => {
+                Some(Err(error)) => {
                     warn!(kind = entry.name, %error, "watch of its definition failed; trying again");
                 }
+                None => return,
             }
+        }
+    }
+
+    fn begin_following(&self, entry: &'static Entry) -> Following {
+        let (watches, first) = (self.clone(), Arc::new(Notify::new()));
+        let listed = Arc::clone(&first);
+        let task = tokio::spawn(async move { watches.follow(entry, first).await });
+        Following {
+            listed,
+            _task: AbortOnDropHandle::new(task),
         }
     }
 
@@ -221,7 +252,7 @@ impl Watches {
                     following = None;
                     if installed {
                         info!("{} is no longer installed", entry.name);
-                        self.set_installed(entry.kind, false);
+                        self.uninstall(entry.kind);
                     }
                     installed = false;
                     listed.notify_one();
@@ -231,7 +262,7 @@ impl Watches {
             tokio::select! {
                 () = ready.notified() => {
                     installed = true;
-                    self.set_installed(entry.kind, true);
+                    self.touch_all(self.cache.systems());
                     listed.notify_one();
                 }
                 // What was installed anew meanwhile is listed anew.
@@ -258,14 +289,10 @@ impl Watches {
         }
     }
 
-    fn set_installed(&self, kind: Kind, installed: bool) {
-        if !installed {
-            // Its last watch may have ended with a failure.
-            self.health.watch(kind.name(), true);
-            self.cache.replace(kind, Vec::new());
-        }
-        self.cache.set_installed(kind, installed);
-        self.touch_all(self.cache.systems());
+    fn uninstall(&self, kind: Kind) {
+        let touched = self.cache.systems();
+        self.cache.uninstall(kind);
+        self.touch_all(touched);
     }
 
     /// Watches exactly the Secrets a system names; none when the system is gone.
@@ -306,6 +333,13 @@ impl Watches {
                 self.touch_users(&key);
             }
         }
+    }
+
+    /// Systems that name any Secret.
+    pub fn users(&self) -> Vec<SystemKey> {
+        let secrets = self.secrets.lock().unwrap_or_else(PoisonError::into_inner);
+        let users = secrets.values().flat_map(|watch| watch.users.iter());
+        users.cloned().collect()
     }
 
     fn touch_users(&self, key: &(String, String)) {

@@ -15,7 +15,7 @@ mod rotation;
 mod stop;
 
 use cluster::{Cluster, NAMESPACE, demo};
-use k8s_openapi::api::core::v1::Secret;
+use k8s_openapi::api::{core::v1::Secret, storage::v1::StorageClass};
 use kube::{
     Api,
     api::{DeleteParams, Patch, PatchParams, PostParams},
@@ -97,6 +97,105 @@ async fn stages_open_in_order_and_rest_is_silent() {
         &cluster.operator_writes()[before..]
     );
     restart_writes_nothing(&cluster, before).await;
+}
+
+#[tokio::test]
+async fn a_volume_that_cannot_grow_holds_nothing_back() {
+    let cluster = Cluster::start().await;
+    let class = json!({
+        "metadata": {"name": "fixed"}, "provisioner": "example.com/fixed", "allowVolumeExpansion": false,
+    });
+    let classes = Api::<StorageClass>::all(cluster.client.clone());
+    let class: StorageClass = serde_json::from_value(class).unwrap();
+    classes
+        .create(&PostParams::default(), &class)
+        .await
+        .unwrap();
+    let _operator = cluster.operate();
+    let sized = |size: &str, seconds: u32| {
+        demo(&json!({
+            "mysql": {"storage": {"size": size, "storageClassName": "fixed"}},
+            "payment": {"expiresInSeconds": seconds},
+        }))
+    };
+    cluster.apply(&sized("2Gi", 3600)).await.unwrap();
+    cluster.exists(Kind::StatefulSet, "demo-mysql").await;
+    bound_claim(&cluster, "data-demo-mysql-0", "2Gi").await;
+    cluster.bring_up("demo").await;
+
+    cluster.apply(&sized("4Gi", 1800)).await.unwrap();
+    let message = cluster.condition("demo", "DatabaseReady", "False").await;
+    for words in [
+        "VolumeCannotGrow: PersistentVolumeClaim data-demo-mysql-0 cannot grow to 4Gi:",
+        "allowVolumeExpansion: true",
+    ] {
+        assert!(message.contains(words), "{message}");
+    }
+    cluster.condition("demo", "Stalled", "True").await;
+    cluster
+        .until("the other half of the edit", async |cluster: &Cluster| {
+            let config = cluster.get(Kind::ConfigMap, "demo-runtime").await.unwrap();
+            config["data"]["config.yaml"]
+                .as_str()
+                .unwrap()
+                .contains("1800")
+        })
+        .await;
+    // It is asked at a pace, whatever causes passes.
+    let refused = || {
+        let writes = cluster.operator_writes();
+        writes
+            .iter()
+            .filter(|request| request.contains("persistentvolumeclaims/data-demo-mysql-0"))
+            .count()
+    };
+    let before = refused();
+    for pass in 0..3 {
+        let patch = Patch::Merge(json!({"metadata": {"annotations": {"pass": pass.to_string()}}}));
+        cluster
+            .systems()
+            .patch("demo", &PatchParams::default(), &patch)
+            .await
+            .unwrap();
+        cluster.settled().await;
+    }
+    assert!(refused() <= before + 1, "{:?}", cluster.operator_writes());
+
+    let grows = Patch::Merge(json!({"allowVolumeExpansion": true}));
+    classes
+        .patch("fixed", &PatchParams::default(), &grows)
+        .await
+        .unwrap();
+    cluster
+        .until("the larger claim", async |cluster: &Cluster| {
+            let claim = cluster
+                .get(Kind::PersistentVolumeClaim, "data-demo-mysql-0")
+                .await
+                .unwrap();
+            claim["spec"]["resources"]["requests"]["storage"] == "4Gi"
+        })
+        .await;
+}
+
+/// The claim that the StatefulSet's controller and the volume's provisioner would make.
+async fn bound_claim(cluster: &Cluster, name: &str, size: &str) {
+    let claims = cluster.api(Kind::PersistentVolumeClaim);
+    let claim = serde_json::from_value(json!({
+        "metadata": {"name": name, "labels": payment_operator::build::labels::all("demo", "mysql")},
+        "spec": {
+            "accessModes": ["ReadWriteOnce"], "storageClassName": "fixed", "volumeName": "volume",
+            "resources": {"requests": {"storage": size}},
+        },
+    }));
+    claims
+        .create(&PostParams::default(), &claim.unwrap())
+        .await
+        .unwrap();
+    let status = json!({"status": {"phase": "Bound", "capacity": {"storage": size}}});
+    claims
+        .patch_status(name, &PatchParams::default(), &Patch::Merge(status))
+        .await
+        .unwrap();
 }
 
 /// A Secret that a system names.
@@ -509,7 +608,7 @@ async fn pods_say_what_blocks_and_runs_say_what_they_found() {
     let message = cluster.condition("demo", "Stalled", "True").await;
     assert_eq!(
         message,
-        "ImagePullBackOff: waiting for StatefulSet demo-mysql: 0/1 ready; pod demo-mysql-0: ImagePullBackOff: no such tag"
+        "ImagePullBackOff: waiting for StatefulSet demo-mysql: 0/1 ready; pod demo-mysql-0: ImagePullBackOff: no such tag; correct the image, or let the nodes reach its registry"
     );
     let ended = json!({"terminated": {"exitCode": 1, "message": "the disk is full\n"}});
     status("demo-mysql-0", ended).await;

@@ -52,6 +52,22 @@ async fn waits(cluster: &Cluster, condition: &str, behind: &str) {
         .await;
 }
 
+/// Two edits that say nothing of how the system runs, each with all its consequences.
+async fn pause_and_resume(cluster: &Cluster) {
+    for paused in [true, false] {
+        let patch = Patch::Merge(json!({"spec": {"paused": paused}}));
+        let systems = cluster.systems();
+        let parameters = PatchParams::default();
+        let edited = systems.patch("demo", &parameters, &patch).await.unwrap();
+        let seen = async |cluster: &Cluster| {
+            let status = cluster.systems().get("demo").await.unwrap().status;
+            status.map(|status| status.observed_generation) == edited.metadata.generation
+        };
+        cluster.until("the switch to be seen", seen).await;
+        cluster.settled().await;
+    }
+}
+
 /// Waits until this generation is accepted.
 async fn accepted(cluster: &Cluster, generation: i64) {
     let what = format!("generation {generation} to be accepted");
@@ -142,9 +158,12 @@ async fn another_version_of_the_operator_restarts_nothing_until_it_is_asked_to()
     let _operator = cluster.operate();
     let message = cluster.condition("demo", "RenderingCurrent", "False").await;
     assert!(
-        message.contains("kept as operator 0.0.1 made them: Deployment demo-payment."),
+        message.ends_with("what operator 0.0.1 made: Deployment demo-payment"),
         "{message}"
     );
+    // Whoever pauses says nothing of how pods are to run.
+    pause_and_resume(&cluster).await;
+    cluster.condition("demo", "RenderingCurrent", "False").await;
     cluster.condition("demo", "Ready", "True").await;
     let kept = cluster.get(Kind::Deployment, "demo-payment").await.unwrap();
     assert_eq!(
@@ -222,13 +241,30 @@ async fn a_rollout_whose_pods_fail_beside_the_earlier_ones_is_taken_back() {
     let told = "generation 3 was taken back";
     judge::judged(&cluster, ("Failed", told), ("Degraded", told)).await;
 
-    // It is not tried again by itself, but when it is edited.
+    // It is not tried again by itself nor by a switch, but when it is edited.
     let writes = cluster.settled().await;
     assert_eq!(cluster.settled().await, writes);
+    pause_and_resume(&cluster).await;
+    let message = cluster.condition("demo", "Stalled", "True").await;
+    assert!(message.contains("generation 3 was taken back"), "{message}");
+    let still = cluster.get(Kind::Deployment, "demo-payment").await.unwrap();
+    assert_eq!(still["spec"]["template"], before);
+
+    // An image and a setting at once: pods wait for the migration, and are rolled once.
     pods::remove(&cluster, "demo-payment-new").await;
-    cluster.apply(&demo(&image("3.0"))).await.unwrap();
+    let mut edit = image("3.0");
+    edit["payment"]["expiresInSeconds"] = json!(800);
+    cluster.apply(&demo(&edit)).await.unwrap();
+    let migration = format!("Job {}", cluster.migration().await);
+    waits(&cluster, "PaymentAvailable", &migration).await;
+    cluster.settled().await;
+    let waiting = cluster.get(Kind::Deployment, "demo-payment").await.unwrap();
+    assert_eq!(waiting["spec"]["template"], before);
     pods::migrate(&cluster).await;
     pods::runs(&cluster, "3.0").await;
+    let rolled = cluster.get(Kind::Deployment, "demo-payment").await.unwrap();
+    let generation = |live: &Value| live["metadata"]["generation"].as_i64().unwrap();
+    assert_eq!(generation(&rolled), generation(&waiting) + 1);
     for service in ["payment", "callback", "worker", "reconciliation"] {
         let name = format!("demo-{service}");
         pods::image(&cluster, &name, "3.0").await;

@@ -58,11 +58,15 @@ impl Alert {
     }
 }
 
+/// How the names of pods go on after that of their system. Another system's name may begin with
+/// this one's, so that they have to be spelt out.
+const COMPONENTS: &str = "payment|callback|worker|reconciliation|orders|migrate|rotate|mysql|redis|coordinator|channel-simulator";
+
 /// Every alert of a system.
 pub fn all(system: &ValidSystem) -> Vec<Alert> {
     let scope = Scope {
         labels: format!(
-            "namespace=\"{}\",pod=~\"{}-.*\"",
+            "namespace=\"{}\",pod=~\"{}-({COMPONENTS})-.*\"",
             system.namespace, system.name
         ),
         system,
@@ -256,7 +260,8 @@ impl Scope<'_> {
                 "sum by (pod) (kube_pod_container_resource_limits{{{labels},resource=\"{resource}\"}})"
             )
         };
-        let hpa = format!("namespace=\"{namespace}\",horizontalpodautoscaler=~\"{name}-.*\"");
+        let hpa =
+            format!("namespace=\"{namespace}\",horizontalpodautoscaler=~\"{name}-({COMPONENTS})\"");
         vec![
             alert(
                 "PodCpuHigh",

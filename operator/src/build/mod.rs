@@ -68,6 +68,12 @@ pub struct Manifest {
 }
 
 impl Manifest {
+    /// The part of the system it belongs to.
+    pub fn component(&self) -> &str {
+        let component = &self.value["metadata"]["labels"][labels::COMPONENT];
+        component.as_str().unwrap_or_default()
+    }
+
     /// The same, to leave the object as it is: it is neither made nor changed.
     #[must_use]
     pub fn left_alone(self) -> Self {

@@ -1,10 +1,14 @@
-//! Why pods are not ready, in the words of whoever knows: the scheduler, the kubelet, the process.
+//! Why pods are not ready, in the words of whoever knows (the scheduler, the kubelet, the process),
+//! and what to do where that is known.
 //!
-//! Pure.
+//! Pure. Words of others are cut: a status stays small.
 
 use serde_json::Value;
 
-use crate::{build::labels, observe::Observed};
+use crate::{build::labels, observe::Observed, report::cut};
+
+/// How much of what others say is passed on.
+const WORDS_MAX: usize = 300;
 
 /// Why a pod is not ready.
 pub(crate) struct Trouble {
@@ -23,6 +27,29 @@ const POD_FAULTS: [&str; 7] = [
     "CreateContainerError",
     "RunContainerError",
 ];
+
+/// What to do about a fault of a pod.
+fn cure(reason: &str, pod: &str) -> Option<String> {
+    let cure = match reason {
+        "ImagePullBackOff" | "ErrImagePull" | "InvalidImageName" => {
+            "correct the image, or let the nodes reach its registry".to_owned()
+        }
+        "Unschedulable" => "make room on a node, or ask for less resources".to_owned(),
+        "CrashLoopBackOff" | "RunContainerError" => {
+            format!("read `kubectl logs {pod} --all-containers --previous`")
+        }
+        "CreateContainerConfigError" | "CreateContainerError" => {
+            format!("read `kubectl describe pod {pod}`")
+        }
+        _ => return None,
+    };
+    Some(format!("; {cure}"))
+}
+
+/// The beginning of what others say, where they come to the point.
+fn beginning(words: &str) -> String {
+    cut(words.trim(), WORDS_MAX)
+}
 
 /// The pod of a component that says most about why it is not ready.
 pub(crate) fn trouble(observed: &Observed, component: &str) -> Option<Trouble> {
@@ -51,11 +78,13 @@ fn pod_trouble(pod: &Value) -> Option<Trouble> {
     }
     let unscheduled = condition("PodScheduled").filter(|scheduled| scheduled["status"] == "False");
     if let Some(unscheduled) = unscheduled {
-        let message = unscheduled["message"].as_str().unwrap_or("no node fits");
+        const REASON: &str = "Unschedulable";
+        let message = beginning(unscheduled["message"].as_str().unwrap_or("no node fits"));
+        let cure = cure(REASON, name).unwrap_or_default();
         return Some(Trouble {
-            reason: Some("Unschedulable"),
+            reason: Some(REASON),
             failed: false,
-            message: format!("pod {name} is not scheduled: {message}"),
+            message: format!("pod {name} is not scheduled: {message}{cure}"),
         });
     }
     ["initContainerStatuses", "containerStatuses"]
@@ -77,22 +106,23 @@ fn container_trouble(pod: &str, status: &Value) -> Option<Trouble> {
     let known = POD_FAULTS.into_iter().find(|fault| *fault == reason);
     let detail = waiting["message"]
         .as_str()
-        .map(|message| format!(": {message}"))
+        .map(|message| format!(": {}", beginning(message)))
         .unwrap_or_default();
     let exit = bad_end(&status["lastState"]["terminated"]).map(|end| format!("; it last{end}"));
+    let exit = exit.unwrap_or_default();
+    let cure = cure(reason, pod).unwrap_or_default();
     (reason != "ContainerCreating" && reason != "PodInitializing").then(|| Trouble {
         reason: known,
         failed: known.is_some(),
-        message: format!("pod {pod}: {reason}{detail}{}", exit.unwrap_or_default()),
+        message: format!("pod {pod}: {reason}{detail}{exit}{cure}"),
     })
 }
 
 /// How a container ended that did not end well, and the end of what it said.
 fn bad_end(terminated: &Value) -> Option<String> {
-    const CHARACTERS_MAX: usize = 300;
     let code = terminated["exitCode"].as_i64().filter(|code| *code != 0)?;
     let said = terminated["message"].as_str().unwrap_or_default().trim();
-    let skipped = said.chars().count().saturating_sub(CHARACTERS_MAX);
+    let skipped = said.chars().count().saturating_sub(WORDS_MAX);
     let said: String = said.chars().skip(skipped).collect();
     let text = format!(" ended with exit code {code} {said}");
     Some(text.trim_end().to_owned())

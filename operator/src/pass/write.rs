@@ -8,6 +8,7 @@ use crate::{
     acceptance,
     apply::Writer,
     build::build,
+    cache::SystemKey,
     credentials,
     gates::gates,
     kinds::Kind,
@@ -22,6 +23,7 @@ impl Context {
     /// is.
     pub(super) async fn write(
         &self,
+        key: &SystemKey,
         system: &ValidSystem,
         read: &(impl Fn() -> Observed + Sync),
     ) -> Result<Written, PassError> {
@@ -30,6 +32,7 @@ impl Context {
             cache: &self.cache,
             metrics: &self.metrics,
             namespace: &system.namespace,
+            refused: self.refused(key),
         };
         let mut observed = read();
         for secret in credentials::needed(system) {
@@ -45,22 +48,25 @@ impl Context {
         }
         // What reads several Secrets is to restart once, when all of them are changed.
         if !rotate(system, &writer, read).await? {
-            return Ok(Written {
-                current: false,
-                plan: rollout::Plan::default(),
-            });
+            return Ok(Written::nothing(false));
         }
         observed = read();
         let manifests = build(system, &observed).map_err(PassError::Build)?;
         let gates = gates(system, &observed);
         let mut plan = rollout::plan(system, &observed, &gates, manifests);
         plan.manifests.extend(acceptance::kept(system, &observed));
-        let current = writer
+        let applied = writer
             .apply(system, &observed, &gates, &plan.manifests)
             .await
             .map_err(PassError::Apply)?;
+        let refused = applied.refusals.into_iter();
+        let refused = refused.map(|refusal| (refusal.claim.clone(), refusal));
+        self.memory().entry(key.clone()).or_default().refused = refused.collect();
         // Nothing need happen any more once everything is ready: it is accepted at once.
-        let written = Written { current, plan };
+        let written = Written {
+            current: applied.current,
+            plan,
+        };
         self.accept(system, &writer, &read(), &written).await?;
         Ok(written)
     }

@@ -7,7 +7,7 @@ use payment_operator::{
 };
 use serde_json::{Value, json};
 
-use super::{cluster::Cluster, demo};
+use super::{cluster::Cluster, demo, people};
 
 const SERVICES: [&str; 4] = [
     "demo-payment",
@@ -220,4 +220,50 @@ async fn the_system_itself_can_be_scaled() {
     let refused = systems.patch_scale("demo", &parameters, &six).await;
     let refused = refused.unwrap_err().to_string();
     assert!(refused.contains("has no effect while"), "{refused}");
+}
+
+#[tokio::test]
+async fn a_system_whose_keys_were_taken_away_stops_nevertheless() {
+    let cluster = Cluster::start().await;
+    people(&cluster).await;
+    let _operator = cluster.operate();
+    let named = json!({"peopleSecretRef": {"name": "people", "key": "list"}});
+    let spec = json!({"reconciliation": named});
+    cluster.apply(&demo(&spec)).await.unwrap();
+    cluster.bring_up("demo").await;
+    let secrets = cluster.api(Kind::Secret);
+    let parameters = DeleteParams::default();
+    secrets.delete("people", &parameters).await.unwrap();
+    let missing = "ReconciliationConfigured";
+    cluster.condition("demo", missing, "False").await;
+
+    let spec = json!({"reconciliation": named, "stopped": true});
+    cluster.apply(&demo(&spec)).await.unwrap();
+    cluster.wind_down("demo").await;
+    cluster.condition("demo", "Stopped", "True").await;
+}
+
+#[tokio::test]
+async fn a_service_without_pods_is_not_ready() {
+    let cluster = Cluster::start().await;
+    let _operator = cluster.operate();
+    cluster.apply(&demo(&json!({}))).await.unwrap();
+    cluster.bring_up("demo").await;
+    let none = Patch::Merge(json!({"spec": {"replicas": 0}}));
+    let parameters = PatchParams {
+        field_manager: Some("somebody".to_owned()),
+        ..PatchParams::default()
+    };
+    let deployments = cluster.api(Kind::Deployment);
+    deployments
+        .patch("demo-payment", &parameters, &none)
+        .await
+        .unwrap();
+    cluster.make_ready(Kind::Deployment, "demo-payment").await;
+    let message = cluster.condition("demo", "PaymentAvailable", "False").await;
+    assert!(
+        message.contains("kubectl scale deployment demo-payment --replicas=1"),
+        "{message}"
+    );
+    cluster.condition("demo", "Ready", "False").await;
 }
