@@ -1,7 +1,7 @@
 // Starts one simulator and one receiver of callbacks for a test file.
 import { spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { mkdtempSync, writeFileSync } from 'node:fs';
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { createServer } from 'node:http';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -12,7 +12,8 @@ const BINARY = process.env.SIMULATOR
   ?? fileURLToPath(new URL('../../target/debug/channel-simulator', import.meta.url));
 
 export async function startSimulator() {
-  const config = join(mkdtempSync(join(tmpdir(), 'simulator-')), 'config.yaml');
+  const folder = mkdtempSync(join(tmpdir(), 'simulator-'));
+  const config = join(folder, 'config.yaml');
   writeFileSync(config, 'listen: 127.0.0.1:0\nadminListen: 127.0.0.1:0\n');
   const child = spawn(BINARY, ['--config', config], { stdio: ['ignore', 'pipe', 'inherit'] });
   let addresses;
@@ -20,6 +21,7 @@ export async function startSimulator() {
     addresses = JSON.parse(line);
     if (addresses.public) break;
   }
+  rmSync(folder, { recursive: true });
   const call = async (method, path, body) => {
     const answer = await fetch(`http://${addresses.admin}${path}`, {
       method,

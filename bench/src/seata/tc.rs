@@ -31,6 +31,7 @@ impl Tc {
         let mut command = bound("java");
         command
             .args(["-Xms256m", "-Xmx512m", "-cp", &format!("{jars}/*")])
+            .arg(format!("-Djava.io.tmpdir={}", data.path().display()))
             .arg(format!("-Dspring.config.location=file:{}", file.display()))
             .args(["io.seata.server.ServerApplication", "-h", "127.0.0.2"])
             .args(["-p", &port.to_string(), "-n", "1"])

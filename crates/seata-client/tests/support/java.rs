@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 use tokio::sync::mpsc;
 
 use super::database::Mysql;
-use super::process::{Process, START_WITHIN, bound};
+use super::process::{Process, START_WITHIN, bound, data_folder};
 use super::tc::Tc;
 
 /// Which generation of the client: the packages of its classes, which stand in undo rows, differ.
@@ -63,6 +63,8 @@ pub(crate) struct Java {
     process: Process,
     steps: ChildStdin,
     answers: mpsc::UnboundedReceiver<String>,
+    /// Where it unpacks its SQL parser to.
+    _folder: tempfile::TempDir,
 }
 
 impl Java {
@@ -94,7 +96,9 @@ impl Java {
     pub(crate) fn launch(generation: Generation, options: &[&str]) -> Self {
         let mut command = bound(Path::new("java"));
         let jars = super::folder(generation.variable());
+        let folder = data_folder("java");
         command
+            .arg(format!("-Djava.io.tmpdir={}", folder.path().display()))
             .args(["-XX:+UseSerialGC", "-Xshare:auto", "-Duser.timezone=UTC"])
             .args(options)
             .arg("-cp")
@@ -117,6 +121,7 @@ impl Java {
             process,
             steps,
             answers,
+            _folder: folder,
         }
     }
 

@@ -177,6 +177,8 @@ impl Tc {
                 "-XX:TieredStopAtLevel=1",
                 "-Xshare:auto",
             ])
+            // Tomcat's folders outlive a killed coordinator.
+            .arg(format!("-Djava.io.tmpdir={}", folder.display()))
             .arg("-cp")
             .arg(format!(
                 "{}/*",
