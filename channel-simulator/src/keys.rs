@@ -151,18 +151,44 @@ impl Verifier {
     }
 }
 
-pub(crate) struct WechatKeys {
-    pub app_id: String,
-    pub mch_id: String,
+/// By the names of `contract::names::channel_key`.
+pub(crate) type Values = BTreeMap<&'static str, String>;
+
+/// The merchant's key and WeChat Pay's: each knows the other's public half.
+pub(crate) struct WechatPair {
     pub merchant_serial: String,
+    pub merchant: Verifier,
     pub public_key_id: String,
     /// Behind the public key, not behind any platform certificate.
     pub signer: Arc<Signer>,
-    pub merchant: Verifier,
+}
+
+pub(crate) struct WechatKeys {
+    pub app_id: String,
+    pub mch_id: String,
+    pub in_use: WechatPair,
+    /// Valid as well, while keys are changed.
+    pub beside: Option<WechatPair>,
     api_key: LessSafeKey,
 }
 
 impl WechatKeys {
+    fn pairs(&self) -> impl Iterator<Item = &WechatPair> {
+        std::iter::once(&self.in_use).chain(&self.beside)
+    }
+
+    /// What verifies the requests that name this certificate of the merchant.
+    pub(crate) fn merchant(&self, serial: &str) -> Option<&Verifier> {
+        let mut pairs = self.pairs();
+        let pair = pairs.find(|pair| pair.merchant_serial.eq_ignore_ascii_case(serial));
+        pair.map(|pair| &pair.merchant)
+    }
+
+    /// The pair whose public key has this id.
+    pub(crate) fn public_key(&self, id: &str) -> Option<&WechatPair> {
+        self.pairs().find(|pair| pair.public_key_id == id)
+    }
+
     /// AEAD_AES_256_GCM under the APIv3 key, base64; the nonce has 12 bytes.
     pub(crate) fn encrypt(&self, nonce: &str, aad: &str, plain: &str) -> Result<String, KeyError> {
         let malformed = |_| KeyError::Malformed(name::WECHAT_API_KEY);
@@ -184,53 +210,51 @@ pub(crate) struct AlipayKeys {
 }
 
 pub(crate) struct Keys {
-    pub wechat: WechatKeys,
-    pub alipay: AlipayKeys,
+    pub wechat: Arc<WechatKeys>,
+    pub alipay: Arc<AlipayKeys>,
     /// What `GET /keys` hands out.
-    pub client: BTreeMap<&'static str, String>,
+    pub client: Values,
     /// What `GET /keys?mode=certificate` hands out: Alipay's certificates in place of its key.
-    pub certificate_client: BTreeMap<&'static str, String>,
+    pub certificate_client: Values,
+}
+
+fn text<'a>(all: &'a Values, key: &'static str) -> Result<&'a String, KeyError> {
+    all.get(key)
+        .filter(|text| !text.is_empty())
+        .ok_or(KeyError::Malformed(key))
+}
+
+fn signer(all: &Values, key: &'static str) -> Result<Signer, KeyError> {
+    Signer::parse(key, text(all, key)?)
+}
+
+fn verifier(all: &Values, key: &'static str) -> Result<Verifier, KeyError> {
+    Verifier::parse(key, text(all, key)?)
 }
 
 impl Keys {
-    pub(crate) fn load_or_generate(directory: Option<&Path>) -> Result<Self, KeyError> {
-        let all = match directory {
-            Some(directory) => read(directory)?,
-            None => generate()?,
-        };
-        Self::from_values(&all)
-    }
-
-    fn from_values(all: &BTreeMap<&'static str, String>) -> Result<Self, KeyError> {
-        let text = |key: &'static str| {
-            all.get(key)
-                .filter(|text| !text.is_empty())
-                .ok_or(KeyError::Malformed(key))
-        };
-        let signer = |key| Signer::parse(key, text(key)?);
-        let verifier = |key| Verifier::parse(key, text(key)?);
-        let mut client = BTreeMap::new();
+    /// Those in use, and those that are valid beside them.
+    pub(crate) fn new(all: &Values, beside: Option<&Values>) -> Result<Self, KeyError> {
+        let mut client = Values::new();
         for key in name::WECHAT.into_iter().chain(name::ALIPAY) {
             if let Some(value) = all.get(key) {
                 client.insert(key, value.clone());
             }
         }
         let wechat = WechatKeys {
-            app_id: text(name::WECHAT_APP_ID)?.clone(),
-            mch_id: text(name::WECHAT_MCH_ID)?.clone(),
-            merchant_serial: text(name::WECHAT_MERCHANT_SERIAL)?.clone(),
-            public_key_id: text(name::WECHAT_PUBLIC_KEY_ID)?.clone(),
-            signer: Arc::new(signer(name::SIMULATOR_WECHAT_PRIVATE_KEY)?),
-            merchant: verifier(name::SIMULATOR_WECHAT_MERCHANT_PUBLIC_KEY)?,
-            api_key: api_key(text(name::WECHAT_API_KEY)?)?,
+            app_id: text(all, name::WECHAT_APP_ID)?.clone(),
+            mch_id: text(all, name::WECHAT_MCH_ID)?.clone(),
+            in_use: wechat_pair(all)?,
+            beside: beside.map(wechat_pair).transpose()?,
+            api_key: api_key(text(all, name::WECHAT_API_KEY)?)?,
         };
         let (alipay, app) = (
-            signer(name::SIMULATOR_ALIPAY_PRIVATE_KEY)?,
-            verifier(name::SIMULATOR_ALIPAY_APP_PUBLIC_KEY)?,
+            signer(all, name::SIMULATOR_ALIPAY_PRIVATE_KEY)?,
+            verifier(all, name::SIMULATOR_ALIPAY_APP_PUBLIC_KEY)?,
         );
         let seller_id = all.get(name::ALIPAY_SELLER_ID).map(String::as_str);
         let alipay = AlipayKeys {
-            app_id: text(name::ALIPAY_APP_ID)?.clone(),
+            app_id: text(all, name::ALIPAY_APP_ID)?.clone(),
             seller_id: seller_id.unwrap_or(SELLER_ID).to_owned(),
             certificates: certificates(all, &app, &alipay)?,
             signer: alipay,
@@ -238,36 +262,55 @@ impl Keys {
         };
         Ok(Self {
             certificate_client: certificate_client(&client, &alipay),
-            wechat,
-            alipay,
+            wechat: Arc::new(wechat),
+            alipay: Arc::new(alipay),
             client,
         })
     }
 }
 
-/// Given all three, or made here when none is given.
+fn wechat_pair(all: &Values) -> Result<WechatPair, KeyError> {
+    Ok(WechatPair {
+        merchant_serial: text(all, name::WECHAT_MERCHANT_SERIAL)?.clone(),
+        merchant: verifier(all, name::SIMULATOR_WECHAT_MERCHANT_PUBLIC_KEY)?,
+        public_key_id: text(all, name::WECHAT_PUBLIC_KEY_ID)?.clone(),
+        signer: Arc::new(signer(all, name::SIMULATOR_WECHAT_PRIVATE_KEY)?),
+    })
+}
+
+/// With Alipay's certificates, made here when none of the three is given.
+pub(crate) fn with_certificates(mut all: Values) -> Result<Values, KeyError> {
+    let given = |key| all.contains_key(key);
+    if name::ALIPAY_CERTIFICATE_MODE.into_iter().any(given) {
+        return Ok(all);
+    }
+    let app = verifier(&all, name::SIMULATOR_ALIPAY_APP_PUBLIC_KEY)?;
+    let alipay = signer(&all, name::SIMULATOR_ALIPAY_PRIVATE_KEY)?;
+    let made = AlipayCertificates::issue(&app.der, alipay.public_der())?;
+    all.extend([
+        (name::ALIPAY_APP_CERTIFICATE, made.app),
+        (name::ALIPAY_CERTIFICATE, made.alipay),
+        (name::ALIPAY_ROOT_CERTIFICATES, made.roots),
+    ]);
+    Ok(all)
+}
+
 fn certificates(
-    all: &BTreeMap<&'static str, String>,
+    all: &Values,
     app: &Verifier,
     alipay: &Signer,
 ) -> Result<AlipayCertificates, KeyError> {
-    let given = name::ALIPAY_CERTIFICATE_MODE.map(|key| all.get(key).map(String::as_str));
-    if given == [None; 3] {
-        return AlipayCertificates::issue(&app.der, alipay.public_der());
-    }
-    let missing = given.iter().position(Option::is_none);
-    if let Some(key) = missing.and_then(|index| name::ALIPAY_CERTIFICATE_MODE.get(index)) {
-        return Err(KeyError::Malformed(key));
-    }
-    let texts = given.map(Option::unwrap_or_default);
+    let [app_certificate, certificate, roots] = name::ALIPAY_CERTIFICATE_MODE;
+    let texts = [
+        text(all, app_certificate)?.as_str(),
+        text(all, certificate)?,
+        text(all, roots)?,
+    ];
     AlipayCertificates::read(texts, &app.der, alipay.public_der())
         .ok_or(KeyError::Malformed(name::ALIPAY_CERTIFICATE))
 }
 
-fn certificate_client(
-    client: &BTreeMap<&'static str, String>,
-    alipay: &AlipayKeys,
-) -> BTreeMap<&'static str, String> {
+fn certificate_client(client: &Values, alipay: &AlipayKeys) -> Values {
     let mut all = client.clone();
     all.remove(name::ALIPAY_PUBLIC_KEY);
     let made = &alipay.certificates;
@@ -290,9 +333,10 @@ fn api_key(text: &str) -> Result<LessSafeKey, KeyError> {
     ))
 }
 
-/// The client's private keys may be missing: the simulator can do without them.
-fn read(directory: &Path) -> Result<BTreeMap<&'static str, String>, KeyError> {
-    let mut all = BTreeMap::new();
+/// The client's private keys may be missing: the simulator can do without them. Of keys that the
+/// client reads with the next one below, the first is the one in use.
+pub(crate) fn read(directory: &Path) -> Result<Values, KeyError> {
+    let mut all = Values::new();
     for key in name::WECHAT
         .into_iter()
         .chain(name::ALIPAY)
@@ -302,7 +346,7 @@ fn read(directory: &Path) -> Result<BTreeMap<&'static str, String>, KeyError> {
     {
         let path = directory.join(key);
         match fs::read_to_string(&path) {
-            Ok(text) => drop(all.insert(key, text.trim().to_owned())),
+            Ok(text) => drop(all.insert(key, in_use(key, text.trim()).to_owned())),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => return Err(KeyError::Read { path, source }),
         }
@@ -310,12 +354,42 @@ fn read(directory: &Path) -> Result<BTreeMap<&'static str, String>, KeyError> {
     Ok(all)
 }
 
-fn generate() -> Result<BTreeMap<&'static str, String>, KeyError> {
-    let (merchant, wechat) = (Signer::generate()?, Signer::generate()?);
-    let (app, alipay) = (Signer::generate()?, Signer::generate()?);
-    Ok(BTreeMap::from([
+fn in_use<'a>(key: &str, text: &'a str) -> &'a str {
+    match key {
+        name::WECHAT_API_KEY | name::WECHAT_PUBLIC_KEY_ID => text.lines().next().unwrap_or(text),
+        _ => text,
+    }
+}
+
+pub(crate) fn generate() -> Result<Values, KeyError> {
+    let app = Signer::generate()?;
+    let mut all = changeable()?;
+    all.extend([
         (name::WECHAT_APP_ID, format!("wx{}", &ids::token()[..16])),
         (name::WECHAT_MCH_ID, format!("19{}", digits(8))),
+        (name::ALIPAY_APP_ID, format!("2021{}", digits(12))),
+        (name::ALIPAY_PRIVATE_KEY, app.private_pem()?),
+        (name::SIMULATOR_ALIPAY_APP_PUBLIC_KEY, app.public_pem()?),
+    ]);
+    Ok(all)
+}
+
+/// The same merchant with other keys.
+pub(crate) fn next(now: &Values) -> Result<Values, KeyError> {
+    let mut all = now.clone();
+    // They hold the keys that go.
+    for key in name::ALIPAY_CERTIFICATE_MODE {
+        all.remove(key);
+    }
+    all.extend(changeable()?);
+    with_certificates(all)
+}
+
+/// Fresh values of every key that can be changed without a moment in which neither is valid.
+fn changeable() -> Result<Values, KeyError> {
+    let (merchant, wechat) = (Signer::generate()?, Signer::generate()?);
+    let alipay = Signer::generate()?;
+    Ok(BTreeMap::from([
         (name::WECHAT_API_KEY, ids::nonce(API_KEY_BYTES)),
         (name::WECHAT_PRIVATE_KEY, merchant.private_pem()?),
         (
@@ -327,8 +401,6 @@ fn generate() -> Result<BTreeMap<&'static str, String>, KeyError> {
             format!("PUB_KEY_ID_01{}", digits(28)),
         ),
         (name::WECHAT_PUBLIC_KEY, wechat.public_pem()?),
-        (name::ALIPAY_APP_ID, format!("2021{}", digits(12))),
-        (name::ALIPAY_PRIVATE_KEY, app.private_pem()?),
         (name::ALIPAY_PUBLIC_KEY, alipay.public_pem()?),
         (name::SIMULATOR_WECHAT_PRIVATE_KEY, wechat.private_pem()?),
         (name::SIMULATOR_ALIPAY_PRIVATE_KEY, alipay.private_pem()?),
@@ -336,7 +408,6 @@ fn generate() -> Result<BTreeMap<&'static str, String>, KeyError> {
             name::SIMULATOR_WECHAT_MERCHANT_PUBLIC_KEY,
             merchant.public_pem()?,
         ),
-        (name::SIMULATOR_ALIPAY_APP_PUBLIC_KEY, app.public_pem()?),
     ]))
 }
 
@@ -358,20 +429,25 @@ mod tests {
         for (key, value) in &all {
             fs::write(directory.path().join(key), format!("{value}\n")).unwrap();
         }
-        let keys = Keys::load_or_generate(Some(directory.path())).unwrap();
+        let load = || {
+            let all = with_certificates(read(directory.path())?)?;
+            Keys::new(&all, None)
+        };
+        let keys = load().unwrap();
         assert_eq!(keys.client.len(), name::WECHAT.len() + name::ALIPAY.len());
         let merchant = Signer::parse("k", &all[name::WECHAT_PRIVATE_KEY]).unwrap();
         let signature = merchant.sign(b"message").unwrap();
-        assert!(keys.wechat.merchant.verifies(b"message", &signature));
-        assert!(!keys.wechat.merchant.verifies(b"massage", &signature));
+        let verifier = &keys.wechat.in_use.merchant;
+        assert!(verifier.verifies(b"message", &signature));
+        assert!(!verifier.verifies(b"massage", &signature));
         assert!(!keys.alipay.app.verifies(b"message", &signature));
-        assert_eq!(keys.wechat.merchant_serial.len(), 40);
+        assert_eq!(keys.wechat.in_use.merchant_serial.len(), 40);
 
         let [app, ..] = name::ALIPAY_CERTIFICATE_MODE;
         let mode = &keys.certificate_client;
         assert!(!mode.contains_key(name::ALIPAY_PUBLIC_KEY));
         fs::write(directory.path().join(app), &mode[app]).unwrap();
-        let incomplete = Keys::load_or_generate(Some(directory.path())).err();
+        let incomplete = load().err();
         assert!(matches!(
             incomplete,
             Some(KeyError::Malformed(name::ALIPAY_CERTIFICATE))
@@ -379,16 +455,14 @@ mod tests {
         for key in name::ALIPAY_CERTIFICATE_MODE {
             fs::write(directory.path().join(key), &mode[key]).unwrap();
         }
-        let given = Keys::load_or_generate(Some(directory.path())).unwrap();
+        let given = load().unwrap();
         assert!(
             given.certificate_client == *mode,
             "given certificates are kept"
         );
 
         fs::write(directory.path().join(name::WECHAT_API_KEY), "short").unwrap();
-        let error = Keys::load_or_generate(Some(directory.path()))
-            .err()
-            .unwrap();
+        let error = load().err().unwrap();
         assert!(matches!(error, KeyError::Malformed(name::WECHAT_API_KEY)));
     }
 }

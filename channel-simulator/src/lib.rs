@@ -26,6 +26,7 @@ mod delivery;
 mod faults;
 mod fingerprint;
 mod ids;
+mod keyring;
 mod keys;
 mod money;
 mod server;
@@ -80,7 +81,7 @@ pub enum StartError {
 
 /// Everything the handlers share. Locks are held for single decisions, never across a wait.
 struct Simulator {
-    keys: keys::Keys,
+    keys: keyring::Keyring,
     clock: clock::Clock,
     faults: faults::Faults,
     wechat: Mutex<book::Book>,
@@ -139,7 +140,7 @@ impl Running {
         self.admin
     }
 
-    /// What a client needs, by the names of `contract::names::channel_key`.
+    /// What a client needs at first, by the names of `contract::names::channel_key`.
     pub fn client_keys(&self) -> &BTreeMap<&'static str, String> {
         &self.keys
     }
@@ -169,9 +170,8 @@ impl Drop for Running {
 /// Binds both ports and serves. Bound addresses are logged and returned: port 0 is supported.
 pub async fn start(config: &SimulatorConfig) -> Result<Running, StartError> {
     let keys =
-        keys::Keys::load_or_generate(config.keys_directory.as_deref()).map_err(StartError::Keys)?;
-    let client_keys = keys.client.clone();
-    let certificate_keys = keys.certificate_client.clone();
+        keyring::Keyring::open(config.keys_directory.as_deref()).map_err(StartError::Keys)?;
+    let made = keys.current();
     let simulator = Arc::new(Simulator {
         keys,
         clock: clock::Clock::default(),
@@ -197,8 +197,8 @@ pub async fn start(config: &SimulatorConfig) -> Result<Running, StartError> {
     Ok(Running {
         public: running_public,
         admin: running_admin,
-        keys: client_keys,
-        certificate_keys,
+        keys: made.client.clone(),
+        certificate_keys: made.certificate_client.clone(),
         stop,
         tasks,
     })

@@ -1,5 +1,7 @@
 //! A client of the channel simulator's admin port: the payer, the channels' moods and their books.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, bail};
 use reqwest::Client;
 use serde_json::{Value, json};
@@ -107,6 +109,29 @@ impl Simulator {
         answer["acknowledged"]
             .as_bool()
             .context("the answer lacks acknowledged")
+    }
+
+    /// What a client needs of the keys in use.
+    pub async fn keys(&self) -> Result<BTreeMap<String, String>> {
+        let keys = self.read("/keys").await?;
+        serde_json::from_value(keys).context("the keys are no texts")
+    }
+
+    /// Makes keys for the channels to change to, valid beside those in use; what the Secret and the
+    /// simulator need of them.
+    pub async fn make_next_keys(&self) -> Result<BTreeMap<String, String>> {
+        let keys = self.post("/keys/next", &json!({})).await?;
+        serde_json::from_value(keys).context("the next keys are no texts")
+    }
+
+    /// The channels seal and sign with the next keys from now on.
+    pub async fn switch_keys(&self) -> Result<()> {
+        self.post("/keys/switch", &json!({})).await.map(drop)
+    }
+
+    /// The former keys are refused from now on.
+    pub async fn give_up_keys(&self) -> Result<()> {
+        self.post("/keys/give-up", &json!({})).await.map(drop)
     }
 
     /// The channels' calendar, RFC 3339 in Beijing time.

@@ -1,5 +1,5 @@
-//! The admin port: plays the payer, arms faults, moves the calendar, changes certificates, shows
-//! the book.
+//! The admin port: plays the payer, arms faults, moves the calendar, changes keys and
+//! certificates, shows the book.
 //!
 //! Errors are problem JSON with a stable `code`. No authentication: keys and forged callbacks are
 //! handed out freely, so this port belongs on a test network.
@@ -30,6 +30,9 @@ pub(crate) fn router(simulator: Arc<Simulator>) -> Router {
     Router::new()
         .route("/health", get(|| async { Json(json!({"status": "UP"})) }))
         .route("/keys", get(keys))
+        .route("/keys/next", post(make_next_keys))
+        .route("/keys/switch", post(switch_keys))
+        .route("/keys/give-up", post(give_up_keys))
         .route("/pay", post(payer::pay))
         .route("/scan", post(payer::scan))
         .route("/finish", post(payer::finish))
@@ -67,11 +70,26 @@ async fn keys(
     query: Result<Query<KeysQuery>, QueryRejection>,
 ) -> Result<Response, Problem> {
     let Query(KeysQuery { mode }) = query?;
+    let keys = simulator.keys.current();
     let keys = match mode {
-        Mode::Key => &simulator.keys.client,
-        Mode::Certificate => &simulator.keys.certificate_client,
+        Mode::Key => &keys.client,
+        Mode::Certificate => &keys.certificate_client,
     };
     Ok(Json(keys).into_response())
+}
+
+async fn make_next_keys(State(simulator): Shared) -> Result<Response, Problem> {
+    Ok(Json(simulator.keys.make_next()?).into_response())
+}
+
+async fn switch_keys(State(simulator): Shared) -> Result<StatusCode, Problem> {
+    simulator.keys.switch()?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+async fn give_up_keys(State(simulator): Shared) -> Result<StatusCode, Problem> {
+    simulator.keys.give_up()?;
+    Ok(StatusCode::NO_CONTENT)
 }
 
 async fn certificates(State(simulator): Shared) -> Json<View> {

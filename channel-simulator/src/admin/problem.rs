@@ -6,6 +6,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::json;
 
 use crate::faults::ArmError;
+use crate::keyring;
+use crate::keys::KeyError;
 use crate::wechat::ChangeError;
 
 #[derive(Debug)]
@@ -28,6 +30,10 @@ impl Problem {
 impl Problem {
     pub(super) fn bad_request(detail: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "BAD_REQUEST", detail)
+    }
+
+    fn internal(detail: String) -> Self {
+        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", detail)
     }
 }
 
@@ -75,9 +81,25 @@ impl From<ChangeError> for Problem {
         match error {
             ChangeError::Percent => Self::bad_request(error.to_string()),
             ChangeError::Key(cause) => {
-                let detail = format!("cannot make a certificate: {cause}");
-                Self::new(StatusCode::INTERNAL_SERVER_ERROR, "INTERNAL", detail)
+                Self::internal(format!("cannot make a certificate: {cause}"))
             }
+        }
+    }
+}
+
+impl From<KeyError> for Problem {
+    fn from(error: KeyError) -> Self {
+        Self::internal(format!("cannot change the keys: {error}"))
+    }
+}
+
+impl From<keyring::ChangeError> for Problem {
+    fn from(error: keyring::ChangeError) -> Self {
+        match error {
+            keyring::ChangeError::NoNext => {
+                Self::new(StatusCode::CONFLICT, "NO_NEXT_KEYS", error.to_string())
+            }
+            keyring::ChangeError::Key(cause) => cause.into(),
         }
     }
 }

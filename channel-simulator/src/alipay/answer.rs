@@ -84,7 +84,7 @@ impl Reply<'_> {
     }
 
     fn signed(&self, node: &Value, fault: Option<Fault>) -> Response {
-        let (name, keys) = (self.name, &self.simulator.keys.alipay);
+        let (name, keys) = (self.name, self.simulator.keys.alipay());
         let kind = [(header::CONTENT_TYPE, CONTENT_TYPE)];
         // A slash in JSON text stands only inside strings.
         let node = node.to_string().replace('/', "\\/");

@@ -75,7 +75,8 @@ pub(super) fn url(input: &Input<'_>) -> Result<Value, Failure> {
         NoBill::DayNotOver => wrong_date(),
         NoBill::Creating => Failure::business("BILL_NOT_EXIST", "账单不存在"),
     })?;
-    let pid = &simulator.keys.alipay.seller_id;
+    let keys = simulator.keys.alipay();
+    let pid = &keys.seller_id;
     let (name, bytes) = archive(kind, pid, day, &rows, &faults)?;
     let seconds = if faults.has(Fault::ExpiredBillUrl) {
         -1

@@ -29,7 +29,7 @@ pub(crate) fn callback(
     notice: &Notice,
     tamper: Option<Tamper>,
 ) -> Result<Outgoing, KeyError> {
-    let keys = &simulator.keys.alipay;
+    let keys = simulator.keys.alipay();
     let mut fields = fields(simulator, notice, tamper);
     if tamper == Some(Tamper::EmptyKept) {
         fields.insert("body", String::new());
@@ -73,8 +73,8 @@ fn fields(
             .unwrap_or(now);
     }
     let app_id = match tamper {
-        Some(Tamper::App) => ids::another(&simulator.keys.alipay.app_id),
-        _ => simulator.keys.alipay.app_id.clone(),
+        Some(Tamper::App) => ids::another(&simulator.keys.alipay().app_id),
+        _ => simulator.keys.alipay().app_id.clone(),
     };
     let amount = yuan(charge.amount_minor);
     let bills = json!([{"amount": amount, "fundChannel": "ALIPAYACCOUNT"}]).to_string();
@@ -94,7 +94,7 @@ fn fields(
         ("out_trade_no", charge.out_trade_no.clone()),
         ("point_amount", "0.00".to_owned()),
         ("receipt_amount", amount.clone()),
-        ("seller_id", simulator.keys.alipay.seller_id.clone()),
+        ("seller_id", simulator.keys.alipay().seller_id.clone()),
         ("subject", charge.description.clone()),
         ("total_amount", amount),
         ("trade_no", payment.transaction_id.clone()),

@@ -240,7 +240,7 @@ fn no_method() -> Failure {
 
 /// The app and method; without both the gateway does not sign.
 fn identified(simulator: &Simulator, parameters: &Parameters) -> Result<(Method, String), Failure> {
-    if parameters.get("app_id") != Some(simulator.keys.alipay.app_id.as_str()) {
+    if parameters.get("app_id") != Some(simulator.keys.alipay().app_id.as_str()) {
         return Err(Failure::invalid("isv.invalid-app-id", "无效的AppID参数"));
     }
     let Some(name) = parameters.get("method") else {
@@ -265,7 +265,8 @@ fn perform(method: Method, input: &Input<'_>) -> Result<Value, Failure> {
 
 /// Alipay's certificate by its SN, for clients that meet a new one in an answer.
 fn certificate(input: &Input<'_>) -> Result<Value, Failure> {
-    let made = &input.simulator.keys.alipay.certificates;
+    let keys = input.simulator.keys.alipay();
+    let made = &keys.certificates;
     if input.text("alipay_cert_sn") != Some(&made.alipay_sn) {
         return Err(Failure::business("CERT_NOT_EXIST", "证书不存在"));
     }

@@ -76,7 +76,8 @@ pub(super) fn verify(simulator: &Simulator, parameters: &Parameters) -> Result<V
         return Err(Failure::missing("isv.missing-signature", "缺少签名参数"));
     };
     let text = parameters.signed_text();
-    if !simulator.keys.alipay.app.verifies(text.as_bytes(), sign) {
+    let keys = simulator.keys.alipay();
+    if !keys.app.verifies(text.as_bytes(), sign) {
         let message = format!(
             "验签出错，建议检查签名字符串或签名私钥与应用公钥是否匹配，网关生成的验签字符串为：{text}"
         );
@@ -108,7 +109,8 @@ fn check_certificates(simulator: &Simulator, parameters: &Parameters) -> Result<
     if Mode::of(parameters) == Mode::Key {
         return Ok(());
     }
-    let made = &simulator.keys.alipay.certificates;
+    let keys = simulator.keys.alipay();
+    let made = &keys.certificates;
     match parameters.get(APP_CERTIFICATE) {
         None => {
             let message = "缺少应用公钥证书序列号参数";

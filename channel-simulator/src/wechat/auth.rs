@@ -25,7 +25,7 @@ struct Authorization {
 }
 
 pub(super) fn verify(simulator: &Simulator, parts: &Parts, body: &[u8]) -> Result<(), ApiError> {
-    let keys = &simulator.keys.wechat;
+    let keys = simulator.keys.wechat();
     let text = parts
         .headers
         .get(header::AUTHORIZATION)
@@ -36,16 +36,16 @@ pub(super) fn verify(simulator: &Simulator, parts: &Parts, body: &[u8]) -> Resul
     if sent.mchid != keys.mch_id {
         return Err(sign_error("商户号不存在或与签名不符"));
     }
-    if !sent.serial.eq_ignore_ascii_case(&keys.merchant_serial) {
+    let Some(merchant) = keys.merchant(&sent.serial) else {
         return Err(sign_error("商户证书序列号有误，请检查证书序列号是否正确"));
-    }
+    };
     if clock::now().as_second().abs_diff(sent.timestamp) > WINDOW_SECONDS {
         return Err(wrong_time());
     }
     let mut message = head(parts, &sent).into_bytes();
     message.extend_from_slice(body);
     message.push(b'\n');
-    if !keys.merchant.verifies(&message, &sent.signature) {
+    if !merchant.verifies(&message, &sent.signature) {
         return Err(wrong_signature(parts, &message));
     }
     response_key(simulator, parts)
@@ -67,7 +67,11 @@ fn head(parts: &Parts, sent: &Authorization) -> String {
 /// channel answers it.
 fn response_key(simulator: &Simulator, parts: &Parts) -> Result<(), ApiError> {
     match asked_serial(parts) {
-        Some(serial) if !simulator.certificates.knows(&simulator.keys.wechat, serial) => {
+        Some(serial)
+            if !simulator
+                .certificates
+                .knows(&simulator.keys.wechat(), serial) =>
+        {
             Err(super::system_error())
         }
         _ => Ok(()),

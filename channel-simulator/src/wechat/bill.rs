@@ -84,7 +84,7 @@ pub(super) fn trade_bill(input: &Input<'_>, site: &Site<'_>) -> Result<Answer, A
     if rows.is_empty() {
         return Err(no_statement());
     }
-    let text = text(&input.simulator.keys.wechat, kind, &rows);
+    let text = text(&input.simulator.keys.wechat(), kind, &rows);
     publish(input, &text, asked.gzip, &faults)
 }
 

@@ -16,14 +16,14 @@ pub(crate) fn callback(
     notice: &Notice,
     tamper: Option<Tamper>,
 ) -> Result<Outgoing, KeyError> {
-    let keys = &simulator.keys.wechat;
+    let keys = simulator.keys.wechat();
     let (url, event, summary, kind, mut plain) = match &notice.refund {
         None => (
             notice.charge.notify_url.clone(),
             "TRANSACTION.SUCCESS".to_owned(),
             "支付成功",
             "transaction",
-            orders::paid_order(keys, &notice.charge, &notice.payment),
+            orders::paid_order(&keys, &notice.charge, &notice.payment),
         ),
         Some(refund) => {
             let (event, summary) = refund_event(refund.state);
@@ -61,7 +61,7 @@ fn headers(
     body: &str,
     tamper: Option<Tamper>,
 ) -> Result<Vec<(&'static str, String)>, KeyError> {
-    let keys = &simulator.keys.wechat;
+    let keys = simulator.keys.wechat();
     let mut timestamp = clock::now().as_second();
     if tamper == Some(Tamper::Stale) {
         timestamp -= STALE_SECONDS;
@@ -72,9 +72,9 @@ fn headers(
     } else {
         body
     };
-    let mut named = simulator.certificates.for_callback(keys);
+    let mut named = simulator.certificates.for_callback(&keys);
     if tamper == Some(Tamper::OtherKey) {
-        named = simulator.certificates.other_than(keys, named);
+        named = simulator.certificates.other_than(&keys, named);
     }
     let mut signature = named
         .signer

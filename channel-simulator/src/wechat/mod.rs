@@ -206,7 +206,7 @@ impl Input<'_> {
 
     fn query_mchid(&self) -> Result<(), ApiError> {
         match self.query("mchid") {
-            Some(mchid) if mchid == self.simulator.keys.wechat.mch_id => Ok(()),
+            Some(mchid) if mchid == self.simulator.keys.wechat().mch_id => Ok(()),
             _ => Err(ApiError::parameter("/query/mchid", "与签名的商户号不一致")),
         }
     }
@@ -243,7 +243,7 @@ fn perform(call: &Call, input: &Input<'_>, site: &Site<'_>) -> Result<Answer, Ap
 }
 
 fn certificates(simulator: &Simulator) -> Result<Answer, ApiError> {
-    match simulator.certificates.download(&simulator.keys.wechat) {
+    match simulator.certificates.download(&simulator.keys.wechat()) {
         Some(Ok(body)) => Ok(Answer::ok(&body)),
         Some(Err(error)) => {
             tracing::error!(%error, "cannot encrypt a certificate");

@@ -64,7 +64,7 @@ fn order_answer(input: &Input<'_>, charge: &Charge, site: &Site<'_>) -> Answer {
 /// An order as queries show it. It does not close by itself when its time is over, but a week
 /// later.
 fn order(input: &Input<'_>, charge: &Charge) -> Value {
-    let keys = &input.simulator.keys.wechat;
+    let keys = input.simulator.keys.wechat();
     let Some(payment) = charge.payment() else {
         let closed = charge.closed(input.simulator.clock.calendar());
         let (state, description) = if closed {
@@ -84,7 +84,7 @@ fn order(input: &Input<'_>, charge: &Charge) -> Value {
             "trade_state_desc": description,
         });
     };
-    let mut order = paid_order(keys, charge, payment);
+    let mut order = paid_order(&keys, charge, payment);
     if charge.refunded_minor > 0 {
         order["trade_state"] = "REFUND".into();
         order["trade_state_desc"] = "订单发生过退款，退款详情请查询退款单".into();
@@ -122,7 +122,7 @@ pub(super) fn paid_order(
 
 pub(super) fn close(input: &Input<'_>, number: &str, site: &Site<'_>) -> Result<Answer, ApiError> {
     let body = input.json()?;
-    if body.get("mchid").and_then(Value::as_str) != Some(&input.simulator.keys.wechat.mch_id) {
+    if body.get("mchid").and_then(Value::as_str) != Some(&input.simulator.keys.wechat().mch_id) {
         return Err(ApiError::parameter("/mchid", "与签名的商户号不一致"));
     }
     let faults = &input.simulator.faults;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use crate::certificates::{self, Platform};
 use crate::clock::{self, rfc3339};
 use crate::ids;
-use crate::keys::{KeyError, Signer, WechatKeys};
+use crate::keys::{KeyError, Signer, WechatKeys, WechatPair};
 use crate::locked;
 
 const LIVE_MAX: usize = 2;
@@ -225,7 +225,7 @@ impl Certificates {
 
     /// Whether a request may name this key.
     pub(super) fn knows(&self, keys: &WechatKeys, serial: &str) -> bool {
-        serial == keys.public_key_id || self.live(serial).is_some()
+        keys.public_key(serial).is_some() || self.live(serial).is_some()
     }
 
     fn live(&self, serial: &str) -> Option<Named> {
@@ -248,10 +248,13 @@ impl Certificates {
     /// What signs the answer to a request that named `asked`.
     pub(super) fn for_answer(&self, keys: &WechatKeys, asked: Option<&str>) -> Named {
         let named = match asked {
-            Some(serial) => self.live(serial),
+            Some(serial) => keys
+                .public_key(serial)
+                .map(WechatPair::named)
+                .or_else(|| self.live(serial)),
             None => self.certificate(),
         };
-        named.unwrap_or_else(|| public_key(keys))
+        named.unwrap_or_else(|| keys.in_use.named())
     }
 
     /// What signs the next callback.
@@ -264,13 +267,13 @@ impl Certificates {
             None
         };
         drop(state);
-        named.unwrap_or_else(|| public_key(keys))
+        named.unwrap_or_else(|| keys.in_use.named())
     }
 
     /// The other kind of key.
     pub(super) fn other_than(&self, keys: &WechatKeys, named: Named) -> Named {
-        if named.serial != keys.public_key_id {
-            return public_key(keys);
+        if keys.public_key(&named.serial).is_none() {
+            return keys.in_use.named();
         }
         if let Err(error) = self.enable() {
             tracing::error!(%error, "cannot switch certificates on");
@@ -292,10 +295,12 @@ impl Certificates {
     }
 }
 
-fn public_key(keys: &WechatKeys) -> Named {
-    Named {
-        serial: keys.public_key_id.clone(),
-        signer: Arc::clone(&keys.signer),
+impl WechatPair {
+    fn named(&self) -> Named {
+        Named {
+            serial: self.public_key_id.clone(),
+            signer: Arc::clone(&self.signer),
+        }
     }
 }
 

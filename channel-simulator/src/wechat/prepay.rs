@@ -116,7 +116,7 @@ fn checked(
     body: &Value,
     kind: TradeKind,
 ) -> Result<NewCharge, ApiError> {
-    let keys = &input.simulator.keys.wechat;
+    let keys = input.simulator.keys.wechat();
     let required = |value: Option<String>, field: &str| {
         value
             .filter(|text| !text.is_empty())

@@ -88,11 +88,11 @@ impl<'a> Reply<'a> {
     }
 
     fn key(&self, fault: Option<Fault>) -> Named {
-        let (keys, all) = (&self.simulator.keys.wechat, &self.simulator.certificates);
+        let (keys, all) = (self.simulator.keys.wechat(), &self.simulator.certificates);
         let asked = if self.certificate { None } else { self.asked };
-        let named = all.for_answer(keys, asked);
+        let named = all.for_answer(&keys, asked);
         if fault == Some(Fault::OtherKey) {
-            return all.other_than(keys, named);
+            return all.other_than(&keys, named);
         }
         named
     }

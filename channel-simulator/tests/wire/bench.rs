@@ -1,5 +1,8 @@
 //! A simulator, and a client of both channels and of the admin port.
 
+use std::collections::BTreeMap;
+
+use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
 use aws_lc_rs::rand::SystemRandom;
 use aws_lc_rs::rsa::KeyPair;
 use aws_lc_rs::signature::{RSA_PKCS1_2048_8192_SHA256, RSA_PKCS1_SHA256, UnparsedPublicKey};
@@ -22,6 +25,8 @@ pub(crate) struct Bench {
     pub(crate) running: Running,
     pub(crate) http: reqwest::Client,
     pub(crate) notify_url: String,
+    /// The merchant's, by the names of the Secret.
+    pub(crate) keys: BTreeMap<String, String>,
 }
 
 /// What came back, read before anyone parsed it.
@@ -91,6 +96,26 @@ pub(crate) fn wechat_verifies(key: &str, header: impl Fn(&str) -> String, body: 
     verifies(key, &message, &header("wechatpay-signature"))
 }
 
+/// What was sealed under this APIv3 key; `None` if it was another.
+pub(crate) fn unsealed(key: &str, sealed: &Value) -> Option<String> {
+    let text = |name: &str| sealed[name].as_str().unwrap();
+    let key = UnboundKey::new(&AES_256_GCM, key.as_bytes()).unwrap();
+    let nonce = Nonce::try_assume_unique_for_key(text("nonce").as_bytes()).unwrap();
+    let mut bytes = STANDARD.decode(text("ciphertext")).unwrap();
+    let aad = Aad::from(text("associated_data"));
+    let plain = LessSafeKey::new(key)
+        .open_in_place(nonce, aad, &mut bytes)
+        .ok()?;
+    Some(String::from_utf8(plain.to_vec()).unwrap())
+}
+
+fn owned(keys: &BTreeMap<&'static str, String>) -> BTreeMap<String, String> {
+    let pairs = keys.iter();
+    pairs
+        .map(|(name, value)| ((*name).to_owned(), value.clone()))
+        .collect()
+}
+
 fn in_beijing() -> jiff::civil::DateTime {
     TimeZone::fixed(Offset::constant(8)).to_datetime(Timestamp::now())
 }
@@ -113,6 +138,7 @@ impl Bench {
         };
         let running = channel_simulator::start(&config).await.unwrap();
         Self {
+            keys: owned(running.client_keys()),
             running,
             notify_url: "http://127.0.0.1:9/callbacks".to_owned(),
             http: reqwest::Client::builder().no_proxy().build().unwrap(),
@@ -130,7 +156,7 @@ impl Bench {
     }
 
     pub(crate) fn key(&self, name: &str) -> &str {
-        &self.running.client_keys()[name]
+        &self.keys[name]
     }
 
     pub(crate) fn sign(&self, key: &str, message: &str) -> String {

@@ -1,25 +1,14 @@
 //! WeChat Pay's platform certificates: off, on, rotated, mixed with the public key.
 
-use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, Nonce, UnboundKey};
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use crate::bench::{Bench, NATIVE, Reply, wechat_verifies};
+use crate::bench::{Bench, NATIVE, Reply, unsealed, wechat_verifies};
 use crate::merchant::next;
 
 const TARGET: &str = "/v3/certificates";
 
 fn decrypted(bench: &Bench, entry: &Value) -> String {
-    let sealed = &entry["encrypt_certificate"];
-    let text = |name: &str| sealed[name].as_str().unwrap();
-    let key = UnboundKey::new(&AES_256_GCM, bench.key("wechat-api-key").as_bytes()).unwrap();
-    let nonce = Nonce::try_assume_unique_for_key(text("nonce").as_bytes()).unwrap();
-    let mut bytes = STANDARD.decode(text("ciphertext")).unwrap();
-    let plain = LessSafeKey::new(key)
-        .open_in_place(nonce, Aad::from(text("associated_data")), &mut bytes)
-        .unwrap();
-    String::from_utf8(plain.to_vec()).unwrap()
+    unsealed(bench.key("wechat-api-key"), &entry["encrypt_certificate"]).unwrap()
 }
 
 fn signed_by(reply: &Reply, serial: &str, key: &str) -> bool {

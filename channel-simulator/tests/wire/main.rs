@@ -8,5 +8,6 @@ mod bills;
 mod callbacks;
 mod certificates;
 mod faults;
+mod keys;
 mod merchant;
 mod wechat;

@@ -10,9 +10,9 @@ use serde_json::Value;
 
 use super::{example, observed, valid};
 
-/// Pod templates of the production example, whose channel keys have these values.
-fn templates(keys: &[(&str, &str)]) -> BTreeMap<String, Value> {
-    let system = valid(&example("production"));
+/// Pod templates of an example whose channel keys have these values.
+fn templates(name: &str, keys: &[(&str, &str)]) -> BTreeMap<String, Value> {
+    let system = valid(&example(name));
     let mut observed = observed(&system);
     let digest = |value: &str| KeyDigest {
         hash: value.to_owned(),
@@ -39,8 +39,8 @@ fn templates(keys: &[(&str, &str)]) -> BTreeMap<String, Value> {
     .collect()
 }
 
-fn replaced(keys: &[(&str, &str)]) -> Vec<String> {
-    let (before, after) = (templates(&[]), templates(keys));
+fn replaced(name: &str, keys: &[(&str, &str)]) -> Vec<String> {
+    let (before, after) = (templates(name, &[]), templates(name, keys));
     let changed = |(name, template): (&String, &Value)| {
         (after.get(name) != Some(template)).then(|| name.clone())
     };
@@ -51,14 +51,18 @@ fn replaced(keys: &[(&str, &str)]) -> Vec<String> {
 fn a_channel_key_replaces_the_pods_that_read_it_and_no_other() {
     let nobody: [&str; 0] = [];
     assert_eq!(
-        replaced(&[("wechat-private-key-of-next-year", "a key")]),
+        replaced(
+            "production",
+            &[("wechat-private-key-of-next-year", "a key")]
+        ),
         nobody
     );
-    let readers = [
-        "production-callback",
-        "production-payment",
-        "production-reconciliation",
-        "production-worker",
-    ];
-    assert_eq!(replaced(&[("wechat-public-key", "two keys")]), readers);
+    // The simulator plays the channels: it restarts for another merchant alone.
+    for name in ["production", "demo"] {
+        let changed = replaced(name, &[("wechat-public-key", "two keys")]);
+        let readers = ["callback", "payment", "reconciliation", "worker"];
+        assert_eq!(changed, readers.map(|reader| format!("{name}-{reader}")));
+    }
+    let another = replaced("demo", &[("wechat-app-id", "another")]);
+    assert!(another.contains(&"demo-channel-simulator".to_owned()));
 }

@@ -1,21 +1,18 @@
-//! Passwords are replaced while customers pay: no payment fails, no store restarts, and the former
-//! password is worth nothing afterwards.
+//! Passwords: no store restarts for them, and the former ones are worth nothing afterwards.
 
 use std::collections::BTreeMap;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use e2e::cluster::MANAGER;
-use e2e::scene::CHANNELS;
-use e2e::{Order, PaymentApi, Scene, Seen, Simulator, until};
-use futures::future::join_all;
+use e2e::{Scene, Seen, until};
 use k8s_openapi::api::core::v1::{Pod, Secret};
 use kube::ResourceExt as _;
 use kube::api::{Patch, PatchParams};
 use serde_json::{Value, json};
 
-const CLIENTS: usize = 4;
+use crate::customers::while_customers_pay;
+
 const SOON: Duration = Duration::from_secs(30);
 /// The services roll once, and their pods end slowly.
 const ROTATED_WITHIN: Duration = Duration::from_mins(6);
@@ -30,30 +27,7 @@ async fn passwords_change_while_customers_pay() -> Result<()> {
 
 async fn rotates(scene: &Scene) -> Result<()> {
     let (stores, before) = (store_pods(scene).await?, passwords(scene).await?);
-    let stop = AtomicBool::new(false);
-    let customers = (0..CLIENTS).map(|client| customer(scene, client, &stop));
-    let rotated = async {
-        let rotated = rotate(scene).await;
-        stop.store(true, Ordering::Relaxed);
-        rotated
-    };
-    let (rotated, tallies) = tokio::join!(rotated, join_all(customers));
-    let mut sum = Tally::default();
-    for tally in tallies {
-        let tally = tally?;
-        sum.paid += tally.paid;
-        sum.repeated += tally.repeated;
-        sum.failed.extend(tally.failed);
-    }
-    println!(
-        "{} payments, {} requests repeated because a connection broke, {} failed",
-        sum.paid,
-        sum.repeated,
-        sum.failed.len()
-    );
-    rotated?;
-    ensure!(sum.failed.is_empty(), "failed: {:?}", sum.failed);
-    ensure!(sum.paid > CLIENTS, "too few payments to say anything");
+    while_customers_pay(scene, rotate(scene)).await?;
     ensure!(
         store_pods(scene).await? == stores,
         "a store's pod was replaced"
@@ -88,60 +62,6 @@ async fn rotate(scene: &Scene) -> Result<()> {
     })
     .await?;
     scene.demo.wait_settled(ROTATED_WITHIN).await
-}
-
-#[derive(Default)]
-struct Tally {
-    paid: usize,
-    repeated: usize,
-    failed: Vec<String>,
-}
-
-/// Pays one order after the other until told to stop.
-async fn customer(scene: &Scene, client: usize, stop: &AtomicBool) -> Result<Tally> {
-    // Connections of its own: they spread over the replicas.
-    let api = PaymentApi::new(&scene.environment.urls.api)?;
-    let channel = CHANNELS[client % CHANNELS.len()];
-    let mut tally = Tally::default();
-    while !stop.load(Ordering::Relaxed) {
-        match pay(&api, &scene.simulator, channel, &mut tally.repeated).await {
-            Ok(()) => tally.paid += 1,
-            Err(error) => tally.failed.push(format!("{error:#}")),
-        }
-    }
-    Ok(tally)
-}
-
-/// One payment. A connection that breaks is a pod that ends: the same order is posted again, as
-/// any client does; an answer other than a payable order is a failure.
-async fn pay(
-    api: &PaymentApi,
-    simulator: &Simulator,
-    channel: &str,
-    repeated: &mut usize,
-) -> Result<()> {
-    const TRIES: usize = 5;
-    let order = Order::new("E2E-ROTATE", channel, "1.00");
-    let mut answer = api.create(&order).await;
-    for _ in 1..TRIES {
-        if answer.is_ok() {
-            break;
-        }
-        *repeated += 1;
-        answer = api.create(&order).await;
-    }
-    let created = answer?;
-    ensure!(
-        created.status == 201 && created.qr_code().is_some(),
-        "{}: {} {}",
-        order.id(),
-        created.status,
-        created.body
-    );
-    simulator.pay(channel, created.channel_order_no()).await?;
-    api.wait_status(created.payment_id(), "PAID", SOON)
-        .await
-        .map(drop)
 }
 
 /// Names and identities of the stores' pods, and how often their containers were started again.

@@ -1,0 +1,5 @@
+//! Every credential is replaced while customers pay.
+
+mod channel_keys;
+mod customers;
+mod passwords;
