@@ -65,8 +65,10 @@ async fn changes(scene: &Scene) -> Result<()> {
 /// A test that died leaves two sets of keys; those in use are valid alone.
 async fn end_an_earlier_change(scene: &Scene) -> Result<()> {
     let (held, in_use) = (read(scene).await?, scene.simulator.keys().await?);
-    let same =
-        |(name, value): (&String, &String)| held.get(name).map(|it| it.trim()) == Some(value);
+    let same = |(name, value): (&String, &String)| {
+        let held = held.get(name).map(|text| text.trim());
+        held == Some(value.trim())
+    };
     if in_use.iter().all(same) {
         return Ok(());
     }
