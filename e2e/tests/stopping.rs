@@ -9,6 +9,7 @@ use kube::{ResourceExt as _, api::ListParams};
 use serde_json::json;
 
 const STOPPED_WITHIN: Duration = Duration::from_mins(4);
+const SOON: Duration = Duration::from_secs(30);
 const READY_WITHIN: Duration = Duration::from_mins(6);
 
 #[tokio::test]
@@ -45,7 +46,14 @@ async fn stops(scene: &Scene) -> Result<()> {
         self::claims(scene).await? == claims,
         "volumes are others than before"
     );
-    let again = scene.api.create(&order).await?;
+    // The node learns of the new pods a moment after the operator.
+    let again = until("an answer", SOON, async || {
+        Ok(match scene.api.create(&order).await {
+            Ok(answer) => Seen::Done(answer),
+            Err(error) => Seen::not_yet(format!("{error:#}")),
+        })
+    })
+    .await?;
     let id = |answer: &e2e::Answer| answer.body["paymentId"].as_str().map(str::to_owned);
     ensure!(
         id(&again).context("no payment")? == id(&made).context("no payment")?,
