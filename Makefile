@@ -20,9 +20,11 @@ ROWS ?= 1000000
 RESOURCES ?= 100
 AMONG ?= 500
 SYSTEM_NAMESPACE := payment-system
+# The crates whose programs become images, as e2e/cluster/images.sh has them.
+PRODUCT := payment-operator payment-runtime channel-simulator
 KUBECTL = source .local/cluster.env && "$$KUBE_BIN/kubectl" --kubeconfig "$$KUBECONFIG"
 
-.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration crash e2e chaos ordering bench bench-reconcile bench-seata bench-operator transfers install-plugin generate deny leftovers
+.PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration integration-and-programs crash e2e chaos ordering bench bench-reconcile bench-seata bench-operator transfers install-plugin generate deny leftovers
 
 help: ## Say what there is
 	@grep -hE '^[a-z-]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## (.*)/  make \1\t\2/' | expand -t 20
@@ -44,7 +46,7 @@ down: ## Take the cluster down; leaves nothing behind
 leftovers: ## Print what a cluster left behind (nothing, after make down)
 	@e2e/cluster/leftovers.sh
 
-test: check unit simulation sdk integration up e2e ## Everything CI runs, cheap checks first
+test: check unit simulation sdk integration-and-programs up e2e ## Everything CI runs, cheap checks first
 
 check: ## Format, lints, dependency edges, generated files
 	@$(CARGO) fmt --all --check
@@ -72,6 +74,14 @@ integration: ## Tests against a real kube-apiserver, MySQL, Redis and Seata
 	@set -a; source .local/servers.env; set +a; \
 	  $(CARGO) test --locked --workspace --test agrees_with_mysql && \
 	  $(CARGO) test --locked -p payment-operator -p crds -p kubectl-paysys -p payment-runtime -p channel-simulator -p seata-client --test '*'
+
+# Integration tests wait most of their time: at the lowest priority, the programs of the images are
+# built beside them.
+integration-and-programs:
+	@nice -n 19 $(CARGO) build --quiet --release --locked $(PRODUCT:%=-p %) & programs=$$!; \
+	  trap 'kill $$programs 2> /dev/null || true' EXIT; \
+	  $(MAKE) --no-print-directory integration; \
+	  wait $$programs
 
 crash: ## The operator dies or is refused at each of its requests: make crash POINT=create:17:after
 	@e2e/cluster/test-servers.sh
