@@ -132,15 +132,8 @@ async fn a_volume_that_cannot_grow_holds_nothing_back() {
         assert!(message.contains(words), "{message}");
     }
     cluster.condition("demo", "Stalled", "True").await;
-    cluster
-        .until("the other half of the edit", async |cluster: &Cluster| {
-            let config = cluster.get(Kind::ConfigMap, "demo-runtime").await.unwrap();
-            config["data"]["config.yaml"]
-                .as_str()
-                .unwrap()
-                .contains("1800")
-        })
-        .await;
+    // The other half of the edit.
+    configured(&cluster, "1800").await;
     // It is asked at a pace, whatever causes passes.
     let refused = || {
         let writes = cluster.operator_writes();
@@ -175,6 +168,33 @@ async fn a_volume_that_cannot_grow_holds_nothing_back() {
             claim["spec"]["resources"]["requests"]["storage"] == "4Gi"
         })
         .await;
+}
+
+/// Waits until the services are told these words.
+async fn configured(cluster: &Cluster, words: &str) {
+    cluster
+        .until("the new configuration", async |cluster: &Cluster| {
+            let config = cluster.get(Kind::ConfigMap, "demo-runtime").await.unwrap();
+            config["data"]["config.yaml"]
+                .as_str()
+                .unwrap()
+                .contains(words)
+        })
+        .await;
+}
+
+/// Sets the number of payment pods as somebody else than the operator.
+async fn scale_payment(cluster: &Cluster, by: &str, replicas: u32) {
+    let patch = Patch::Merge(json!({"spec": {"replicas": replicas}}));
+    let parameters = PatchParams {
+        field_manager: Some(by.to_owned()),
+        ..PatchParams::default()
+    };
+    cluster
+        .api(Kind::Deployment)
+        .patch("demo-payment", &parameters, &patch)
+        .await
+        .unwrap();
 }
 
 /// The claim that the StatefulSet's controller and the volume's provisioner would make.
@@ -307,30 +327,13 @@ async fn what_is_edited_or_deleted_by_hand_comes_back() {
 }
 
 async fn the_autoscaler_keeps_its_number(cluster: &Cluster) {
-    let patch = Patch::Merge(json!({"spec": {"replicas": 7}}));
-    let parameters = PatchParams {
-        field_manager: Some("autoscaler".to_owned()),
-        ..PatchParams::default()
-    };
-    cluster
-        .api(Kind::Deployment)
-        .patch("demo-payment", &parameters, &patch)
-        .await
-        .unwrap();
+    scale_payment(cluster, "autoscaler", 7).await;
     // An edit of the system makes the operator apply the Deployment again.
     cluster
         .apply(&demo(&json!({"payment": {"expiresInSeconds": 3600}})))
         .await
         .unwrap();
-    cluster
-        .until("the new configuration", async |cluster: &Cluster| {
-            let config = cluster.get(Kind::ConfigMap, "demo-runtime").await.unwrap();
-            config["data"]["config.yaml"]
-                .as_str()
-                .unwrap()
-                .contains("3600")
-        })
-        .await;
+    configured(cluster, "3600").await;
     cluster.settled().await;
     let live = cluster.get(Kind::Deployment, "demo-payment").await.unwrap();
     assert_eq!(live["spec"]["replicas"], 7);

@@ -67,7 +67,7 @@ async fn customer(scene: &Scene, client: usize, stop: &AtomicBool) -> Result<Tal
 
 /// One payment. A connection that breaks is a pod that ends: the same order is posted again, as
 /// any client does; an answer other than a payable order is a failure.
-pub(crate) async fn pay(
+async fn pay(
     api: &PaymentApi,
     simulator: &Simulator,
     channel: &str,

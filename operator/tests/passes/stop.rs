@@ -7,7 +7,7 @@ use payment_operator::{
 };
 use serde_json::{Value, json};
 
-use super::{cluster::Cluster, demo, people};
+use super::{cluster::Cluster, demo, people, scale_payment};
 
 const SERVICES: [&str; 4] = [
     "demo-payment",
@@ -249,16 +249,7 @@ async fn a_service_without_pods_is_not_ready() {
     let _operator = cluster.operate();
     cluster.apply(&demo(&json!({}))).await.unwrap();
     cluster.bring_up("demo").await;
-    let none = Patch::Merge(json!({"spec": {"replicas": 0}}));
-    let parameters = PatchParams {
-        field_manager: Some("somebody".to_owned()),
-        ..PatchParams::default()
-    };
-    let deployments = cluster.api(Kind::Deployment);
-    deployments
-        .patch("demo-payment", &parameters, &none)
-        .await
-        .unwrap();
+    scale_payment(&cluster, "somebody", 0).await;
     cluster.make_ready(Kind::Deployment, "demo-payment").await;
     let message = cluster.condition("demo", "PaymentAvailable", "False").await;
     assert!(
