@@ -22,6 +22,10 @@ AMONG ?= 500
 SYSTEM_NAMESPACE := payment-system
 # The crates whose programs become images, as e2e/cluster/images.sh has them.
 PRODUCT := payment-operator payment-runtime channel-simulator
+# For tests that start servers: where those are, with their data in memory.
+WITH_TEST_SERVERS := e2e/cluster/with-test-servers.sh
+# They wait more than they work.
+TEST_THREADS := $(shell echo $$((2 * $$(nproc))))
 KUBECTL = source .local/cluster.env && "$$KUBE_BIN/kubectl" --kubeconfig "$$KUBECONFIG"
 
 .PHONY: help up down cluster deploy tour test check unit simulation sim story sdk integration integration-and-programs crash e2e chaos ordering bench bench-reconcile bench-seata bench-operator transfers install-plugin generate deny leftovers
@@ -71,9 +75,8 @@ sdk: ## Independent SDKs of the channels against the simulator
 
 integration: ## Tests against a real kube-apiserver, MySQL, Redis and Seata
 	@e2e/cluster/test-servers.sh
-	@set -a; source .local/servers.env; set +a; \
-	  $(CARGO) test --locked --workspace --test agrees_with_mysql && \
-	  $(CARGO) test --locked -p payment-operator -p crds -p kubectl-paysys -p payment-runtime -p channel-simulator -p seata-client --test '*'
+	@$(WITH_TEST_SERVERS) $(CARGO) test --locked --workspace --test agrees_with_mysql
+	@$(WITH_TEST_SERVERS) $(CARGO) test --locked -p payment-operator -p crds -p kubectl-paysys -p payment-runtime -p channel-simulator -p seata-client --test '*' -- --test-threads=$(TEST_THREADS)
 
 # Integration tests wait most of their time: at the lowest priority, the programs of the images are
 # built beside them.
@@ -85,8 +88,7 @@ integration-and-programs:
 
 crash: ## The operator dies or is refused at each of its requests: make crash POINT=create:17:after
 	@e2e/cluster/test-servers.sh
-	@set -a; source .local/servers.env; set +a; \
-	  CRASH=all $(CARGO) test --release --quiet --locked -p payment-operator --test crash -- --nocapture
+	@CRASH=all $(WITH_TEST_SERVERS) $(CARGO) test --release --quiet --locked -p payment-operator --test crash -- --nocapture
 
 e2e: ## Black-box tests over .local/env
 	@$(CARGO) test --locked -p e2e --tests -- --test-threads=1
