@@ -31,7 +31,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::http::RequestId;
-use crate::payments::{Attempted, Keyed, Payments, Placed};
+use crate::payments::{Attempted, Keyed, Order, PayError, Payments, Placed};
 use crate::records::{PaymentRecord, RefundRecord, StoredAnswer};
 use crate::refunds::Refunded;
 
@@ -101,7 +101,14 @@ async fn create(
         request,
         answer: &answer,
     });
-    match payments.place(&order, keyed.as_ref()).await? {
+    let placed = match payments.place(&order, keyed.as_ref()).await {
+        Err(PayError::OrderReused { .. }) => {
+            let order = as_placed(order, &body, &payments).await?;
+            payments.place(&order, keyed.as_ref()).await?
+        }
+        placed => placed?,
+    };
+    match placed {
         Placed::Payment { payment, repeated } if repeated => {
             Ok(idempotency::replay(created(&payment, &request_id)))
         }
@@ -110,6 +117,15 @@ async fn create(
         Placed::Answer { answer, .. } => Ok(idempotency::respond(answer)),
         Placed::KeyInFlight => Err(Problem::key_in_flight()),
         Placed::KeyReused => Err(Problem::key_reused()),
+    }
+}
+
+/// What a repeated request leaves out is as its order was placed, whatever the defaults are by now.
+async fn as_placed(order: Order, body: &[u8], payments: &Payments) -> Result<Order, Problem> {
+    let attempts = payments.records.payments_of_order(&order.order_id).await?;
+    match attempts.iter().find(|payment| payment.attempt == 1) {
+        Some(first) => request::order_as_placed(body, payments, first),
+        None => Ok(order),
     }
 }
 

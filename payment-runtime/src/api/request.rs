@@ -140,6 +140,23 @@ pub(super) fn order(body: &[u8], payments: &Payments) -> Result<Order, Problem> 
     check_order(json(body)?, &configured, expiry)
 }
 
+/// The same request, read as on the day its order was placed: what it leaves out may have another
+/// default by now.
+pub(super) fn order_as_placed(
+    body: &[u8],
+    payments: &Payments,
+    first: &PaymentRecord,
+) -> Result<Order, Problem> {
+    let configured = first_of_all(first.channel, payments.channels.kinds());
+    let lifetime = first.expires_at.duration_since(first.created_at).as_secs();
+    check_order(json(body)?, &configured, lifetime.unsigned_abs())
+}
+
+fn first_of_all(channel: ChannelKind, mut configured: Vec<ChannelKind>) -> Vec<ChannelKind> {
+    configured.sort_by_key(|other| *other != channel);
+    configured
+}
+
 pub(super) fn check_order(
     body: OrderBody,
     configured: &[ChannelKind],
@@ -422,6 +439,19 @@ mod tests {
         let string = checked(&text.replace("99.99", "\"99.990\"")).unwrap();
         assert_eq!(number.amount.minor, 9999);
         assert_eq!(number.request_hash, string.request_hash);
+    }
+
+    #[test]
+    fn what_is_left_out_can_be_read_as_the_order_was_placed() {
+        let read = |change: &str, configured: &[ChannelKind], expiry| {
+            let body = serde_json::from_str(&with(change)).unwrap();
+            check_order(body, configured, expiry).unwrap().request_hash
+        };
+        let placed = read("{}", &[ChannelKind::Alipay], 900);
+        let now = first_of_all(ChannelKind::Alipay, ChannelKind::ALL.to_vec());
+        assert_eq!(read("{}", &now, 900), placed);
+        assert_ne!(read("{}", &ChannelKind::ALL, 900), placed);
+        assert_ne!(read(r#"{"expiresInSeconds":901}"#, &now, 900), placed);
     }
 
     #[test]

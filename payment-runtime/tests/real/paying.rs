@@ -3,7 +3,7 @@
 
 use crate::support::{CacheAt, Database, System, order};
 use futures::future::join_all;
-use serde_json::json;
+use serde_json::{Value, json};
 
 const CHANNELS: [&str; 2] = ["wechat", "alipay"];
 
@@ -75,6 +75,31 @@ async fn the_same_order_with_other_contents_is_refused() {
     assert!(problem["requestId"].as_str().unwrap().starts_with("req_"));
     assert_eq!(problem["chargeMayExist"], false);
     system.stop().await;
+}
+
+#[tokio::test]
+async fn an_order_is_the_same_when_what_it_leaves_out_has_another_default() {
+    let before = System::start(CacheAt::Real).await;
+    let placed = order("alipay");
+    let (_, created) = before.post(&placed).await;
+    let after = System::start_with(CacheAt::Real, |config| {
+        config.mysql = before.parts.payments.config.mysql.clone();
+        config.payment.expires_in_seconds += 1;
+    })
+    .await;
+    for key in [None, Some("again")] {
+        let (status, text, _) = after.post_to("", key, &placed).await;
+        let repeated: Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(
+            (status, &repeated["paymentId"]),
+            (201, &created["paymentId"])
+        );
+    }
+    let mut other = placed.clone();
+    other["expiresInSeconds"] = json!(60);
+    assert_eq!(after.post(&other).await.0, 422);
+    after.stop().await;
+    before.stop().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
