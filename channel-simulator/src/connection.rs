@@ -1,9 +1,10 @@
-//! Connections that can be cut.
+//! Connections that can be cut, and who is at their other end.
 //!
-//! A handler that gets a [`Cut`] may lose its answer: the effect stays, the client sees the
+//! A handler that gets a [`Caller`] may lose its answer: the effect stays, the client sees the
 //! connection end without a byte. Written as a listener, so the handlers stay ordinary.
 
 use std::io;
+use std::net::IpAddr;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -34,6 +35,13 @@ impl Cut {
         }
         Ok(())
     }
+}
+
+/// Who sent a request.
+#[derive(Clone, Debug)]
+pub(crate) struct Caller {
+    pub(crate) address: IpAddr,
+    pub(crate) cut: Cut,
 }
 
 #[derive(Debug)]
@@ -77,9 +85,12 @@ impl Listener for CuttableListener {
     }
 }
 
-impl Connected<IncomingStream<'_, CuttableListener>> for Cut {
+impl Connected<IncomingStream<'_, CuttableListener>> for Caller {
     fn connect_info(stream: IncomingStream<'_, CuttableListener>) -> Self {
-        stream.io().cut.clone()
+        Self {
+            address: stream.remote_addr().ip().to_canonical(),
+            cut: stream.io().cut.clone(),
+        }
     }
 }
 

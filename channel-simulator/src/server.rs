@@ -8,7 +8,7 @@ use axum::routing::{any, get};
 use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
-use crate::connection::{Cut, CuttableListener};
+use crate::connection::{Caller, CuttableListener};
 use crate::{Simulator, admin, alipay, wechat};
 
 pub(crate) async fn public(
@@ -22,7 +22,7 @@ pub(crate) async fn public(
         .route(alipay::BILL_PATH, get(alipay::download_bill))
         .with_state(simulator)
         .fallback(|| async { StatusCode::NOT_FOUND })
-        .into_make_service_with_connect_info::<Cut>();
+        .into_make_service_with_connect_info::<Caller>();
     let served = axum::serve(CuttableListener(listener), router)
         .with_graceful_shutdown(stop.cancelled_owned())
         .await;

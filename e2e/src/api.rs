@@ -4,7 +4,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
-use reqwest::{Client, RequestBuilder};
+use reqwest::{Client, ClientBuilder, RequestBuilder};
 use serde_json::{Value, json};
 
 use crate::wait::{Seen, until};
@@ -88,11 +88,17 @@ fn unique(purpose: &str) -> String {
 
 /// A client without proxy and with a patience longer than the API's own time-outs.
 pub fn http_client() -> Result<Client> {
+    made(patient())
+}
+
+fn patient() -> ClientBuilder {
     Client::builder()
         .timeout(Duration::from_secs(30))
         .no_proxy()
-        .build()
-        .context("cannot make an HTTP client")
+}
+
+fn made(client: ClientBuilder) -> Result<Client> {
+    client.build().context("cannot make an HTTP client")
 }
 
 /// Sends a request; an answer without JSON has the body `null`.
@@ -126,6 +132,14 @@ impl PaymentApi {
         Ok(Self {
             http: http_client()?,
             base: format!("{base}/api/payments"),
+        })
+    }
+
+    /// Each request takes a connection of its own, so that every pod hears some.
+    pub fn of_many_clients(base: &str) -> Result<Self> {
+        Ok(Self {
+            http: made(patient().pool_max_idle_per_host(0))?,
+            ..Self::new(base)?
         })
     }
 

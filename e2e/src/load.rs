@@ -1,4 +1,5 @@
-//! Payments that are made while something is done to a system. Not one of them may fail.
+//! Payments that are made while something is done to a system. Not one of them may fail: each is
+//! taken at the first request, and whoever asks again gets what the payer scans.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -16,24 +17,38 @@ const BETWEEN: Duration = Duration::from_millis(50);
 #[derive(Default)]
 struct Made {
     created: usize,
+    /// Taken, but without an answer of the channel yet.
+    unanswered: Vec<Order>,
     failed: Vec<String>,
 }
 
 /// Makes payments until it is told to stop, or dropped.
 pub struct Load {
+    api: PaymentApi,
     stop: Arc<AtomicBool>,
     clients: JoinSet<Made>,
 }
 
 impl Load {
+    /// Clients that keep their connections.
     pub fn start(scene: &Scene) -> Result<Self> {
+        Self::by(scene, PaymentApi::new)
+    }
+
+    /// Every pod gets a part of the payments.
+    pub fn start_spread(scene: &Scene) -> Result<Self> {
+        Self::by(scene, PaymentApi::of_many_clients)
+    }
+
+    fn by(scene: &Scene, client: fn(&str) -> Result<PaymentApi>) -> Result<Self> {
         let stop = Arc::new(AtomicBool::new(false));
         let mut clients = JoinSet::new();
-        for client in 0..CLIENTS {
-            let api = PaymentApi::new(&scene.environment.urls.api)?;
-            clients.spawn(make_payments(api, client, Arc::clone(&stop)));
+        for number in 0..CLIENTS {
+            let api = client(&scene.environment.urls.api)?;
+            clients.spawn(make_payments(api, number, Arc::clone(&stop)));
         }
-        Ok(Self { stop, clients })
+        let api = scene.api.clone();
+        Ok(Self { api, stop, clients })
     }
 
     /// Every payment was made.
@@ -41,8 +56,12 @@ impl Load {
         self.stop.store(true, Ordering::Relaxed);
         let all = self.clients.join_all().await;
         let created: usize = all.iter().map(|made| made.created).sum();
+        let unanswered: Vec<&Order> = all.iter().flat_map(|made| &made.unanswered).collect();
         let failed: Vec<&String> = all.iter().flat_map(|made| &made.failed).collect();
-        println!("{created} payments were made meanwhile");
+        println!(
+            "{created} payments were made meanwhile, {} of them without an answer of the channel at first",
+            unanswered.len()
+        );
         ensure!(created > 0, "no payment was made: there was no load");
         ensure!(
             failed.is_empty(),
@@ -50,6 +69,9 @@ impl Load {
             failed.len(),
             &failed[..failed.len().min(5)]
         );
+        for order in unanswered {
+            self.api.create_payable(order).await?;
+        }
         Ok(())
     }
 }
@@ -62,11 +84,14 @@ async fn make_payments(api: PaymentApi, client: usize, stop: Arc<AtomicBool>) ->
         } else {
             "alipay"
         };
-        match api
-            .create(&Order::new("E2E-ROLLOUT", channel, "0.01"))
-            .await
-        {
-            Ok(answer) if answer.status < 300 => made.created += 1,
+        let order = Order::new("E2E-ROLLOUT", channel, "0.01");
+        match api.create(&order).await {
+            Ok(answer) if answer.status < 300 => {
+                made.created += 1;
+                if answer.qr_code().is_none() {
+                    made.unanswered.push(order);
+                }
+            }
             Ok(answer) => made.failed.push(format!("{answer:?}")),
             Err(error) => made.failed.push(format!("{error:#}")),
         }

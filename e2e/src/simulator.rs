@@ -58,7 +58,7 @@ impl Simulator {
         .await
     }
 
-    /// Arms a fault: `{name, channel?, count?, operation?, outTradeNo?, seconds?, …}`.
+    /// Arms a fault: `{name, channel?, count?, operation?, outTradeNo?, caller?, seconds?, …}`.
     pub async fn arm(&self, fault: &Value) -> Result<()> {
         self.post("/faults", fault).await.map(drop)
     }

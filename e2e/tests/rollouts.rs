@@ -82,7 +82,26 @@ async fn taken_back(scene: &Scene) -> Result<()> {
         "limits": {"memory": "6Mi"},
     }}});
     scene.demo.change_spec(&edit).await?;
-    let refused = until(
+    let refused = taken_back_for(scene).await;
+    let settled = alone_again(scene, &before).await;
+    load.end().await?;
+    let message = refused?;
+    ensure!(
+        message.contains("a new pod of payment has ended"),
+        "{message}"
+    );
+    settled?;
+    let now = wanted_memory(scene).await?;
+    ensure!(
+        now == memory,
+        "the Deployment asks for {now}, not for {memory}"
+    );
+    Ok(())
+}
+
+/// Why the rollout was taken back, once it was.
+async fn taken_back_for(scene: &Scene) -> Result<String> {
+    until(
         "the rollout to be taken back",
         TAKEN_BACK_WITHIN,
         async || {
@@ -101,28 +120,63 @@ async fn taken_back(scene: &Scene) -> Result<()> {
             ))
         },
     )
-    .await;
-    let settled = until("the earlier pods to be alone", ROLLED_WITHIN, async || {
+    .await
+}
+
+/// The pods from before work alone again.
+async fn alone_again(scene: &Scene, before: &BTreeMap<String, String>) -> Result<()> {
+    until("the earlier pods to be alone", ROLLED_WITHIN, async || {
         let now = scene.demo.pod_uids().await?;
         Ok(Seen::when(
-            now == before,
+            now == *before,
             format!("{now:?} instead of {before:?}"),
         ))
     })
-    .await;
+    .await
+}
+
+/// The new pods are healthy by every probe, and the channels do not answer them.
+#[tokio::test]
+async fn a_rollout_whose_payments_fail_is_taken_back() -> Result<()> {
+    let scene = Scene::open().await?;
+    let outcome = compared(&scene).await;
+    scene.close(outcome).await
+}
+
+async fn compared(scene: &Scene) -> Result<()> {
+    scene.demo.wait_settled(ROLLED_WITHIN).await?;
+    let before = scene.demo.pod_uids().await?;
+    let load = Load::start_spread(scene)?;
+    let edit = json!({"payment": {"expiresInSeconds": 1_235}});
+    scene.demo.change_spec(&edit).await?;
+    let refused = unheard(scene, &before).await;
+    scene.simulator.disarm().await?;
+    let settled = alone_again(scene, &before).await;
     load.end().await?;
     let message = refused?;
     ensure!(
-        message.contains("a new pod of payment has ended"),
+        message.contains("new pods of payment failed in") && message.contains("channel calls"),
         "{message}"
     );
-    settled?;
-    let now = wanted_memory(scene).await?;
-    ensure!(
-        now == memory,
-        "the Deployment asks for {now}, not for {memory}"
-    );
-    Ok(())
+    settled
+}
+
+/// From its first call on, no channel answers the new pod.
+async fn unheard(scene: &Scene, before: &BTreeMap<String, String>) -> Result<String> {
+    let address = until("a new payment pod", ROLLED_WITHIN, async || {
+        let pods = scene.demo.pods_of("payment").await?;
+        let new = pods
+            .iter()
+            .filter(|pod| !before.contains_key(&pod.name_any()))
+            .find_map(|pod| pod.status.as_ref()?.pod_ip.clone());
+        Ok(new.map_or_else(|| Seen::not_yet("none has an address"), Seen::Done))
+    })
+    .await?;
+    let fault = json!({
+        "name": "drop-request", "operation": "any", "probability": 1.0, "caller": address,
+    });
+    scene.simulator.arm(&fault).await?;
+    taken_back_for(scene).await
 }
 
 /// What the Deployment of the payment service asks for.

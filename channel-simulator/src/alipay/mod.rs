@@ -27,7 +27,7 @@ use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use serde_json::{Map, Value, json};
 
-use crate::connection::Cut;
+use crate::connection::Caller;
 use crate::faults::{Fault, Operation, Point, Site};
 use crate::{Channel, Simulator};
 use answer::Reply;
@@ -187,7 +187,7 @@ impl Input<'_> {
 /// The gateway.
 pub(crate) async fn serve(
     State(simulator): State<Arc<Simulator>>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -216,10 +216,11 @@ pub(crate) async fn serve(
         channel: Channel::Alipay,
         operation: method.operation(),
         out_trade_no: content.get("out_trade_no").and_then(Value::as_str),
+        caller: Some(caller.address),
     };
     reply.site = Some(&site);
     if let Some(fired) = simulator.faults.at(Point::Before, &site) {
-        return reply.before(fired.fault, &cut);
+        return reply.before(fired.fault, &caller.cut);
     }
     let input = Input {
         simulator: &simulator,
@@ -231,7 +232,7 @@ pub(crate) async fn serve(
     let node = perform(method, &input).unwrap_or_else(Failure::node);
     tracing::debug!(method = name, out_trade_no = site.out_trade_no, code = %node["code"],
         sub_code = %node["sub_code"], "alipay answered");
-    reply.after(node, &cut).await
+    reply.after(node, &caller.cut).await
 }
 
 fn no_method() -> Failure {
@@ -293,6 +294,7 @@ pub(crate) fn take_order(simulator: &Simulator, order: &str) -> Result<String, F
             channel: Channel::Alipay,
             operation: Operation::Create,
             out_trade_no: number,
+            caller: None,
         },
     };
     create::create(&input, kind)?;

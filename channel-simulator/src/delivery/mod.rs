@@ -221,6 +221,7 @@ pub(crate) fn schedule(
         channel,
         operation: Operation::Callback,
         out_trade_no: Some(out_trade_no),
+        caller: None,
     };
     let strikes = |fault| simulator.faults.strikes(fault, &site);
     if strikes(Fault::MissingCallback).is_some() {

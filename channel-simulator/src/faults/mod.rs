@@ -5,12 +5,13 @@
 //! from a generator seeded by the caller, so a run can be repeated. By default a fault concerns the
 //! operations of its point ([`Point::concerns`]): those that change something for answers, so that
 //! a poller in the background does not use up a shot meant for a new charge. `operation` (or
-//! `"any"`) and `outTradeNo` narrow or widen that.
+//! `"any"`), `outTradeNo` and `caller` narrow or widen that.
 //!
 //! Not here: what a fault does to an answer (`wechat`, `alipay`, `delivery`).
 
 mod table;
 
+use std::net::IpAddr;
 use std::sync::Mutex;
 
 use rand::rngs::StdRng;
@@ -79,6 +80,8 @@ pub(crate) struct Site<'a> {
     pub channel: Channel,
     pub operation: Operation,
     pub out_trade_no: Option<&'a str>,
+    /// Absent where nobody called: at a callback, or an order that the payer's app hands in.
+    pub caller: Option<IpAddr>,
 }
 
 /// The body of `POST /faults`.
@@ -93,6 +96,8 @@ pub(crate) struct Arm {
     #[serde(default)]
     pub operation: OperationFilter,
     pub out_trade_no: Option<String>,
+    /// The address a request comes from.
+    pub caller: Option<IpAddr>,
     pub seconds: Option<u64>,
 }
 
@@ -118,6 +123,7 @@ pub(crate) struct ArmedView {
     pub channel: Option<Channel>,
     pub operation: OperationFilter,
     pub out_trade_no: Option<String>,
+    pub caller: Option<IpAddr>,
     /// Shots left; absent means without end.
     pub remaining: Option<u64>,
     pub probability: Option<f64>,
@@ -220,6 +226,7 @@ impl Armed {
             channel: arm.channel.or(entry.only),
             operation: arm.operation,
             out_trade_no: arm.out_trade_no,
+            caller: arm.caller,
             remaining,
             probability: arm.probability,
             seed: arm.seed,
@@ -241,6 +248,9 @@ impl Armed {
                 .out_trade_no
                 .as_deref()
                 .is_none_or(|number| Some(number) == site.out_trade_no)
+            && view
+                .caller
+                .is_none_or(|address| Some(address) == site.caller)
             && self.entry.concerns(view.operation, site.operation)
             && view
                 .probability
@@ -294,6 +304,8 @@ impl Point {
 
 #[cfg(test)]
 mod tests {
+    use std::net::Ipv4Addr;
+
     use super::*;
 
     fn arm(json: &str) -> Arm {
@@ -304,6 +316,7 @@ mod tests {
         channel: Channel::Wechat,
         operation: Operation::Create,
         out_trade_no: Some("A1"),
+        caller: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
     };
 
     #[test]
@@ -371,6 +384,25 @@ mod tests {
                 .arm(arm(r#"{"name":"error-500","probability":1.5}"#))
                 .is_err()
         );
+    }
+
+    #[test]
+    fn a_caller_is_told_from_another() {
+        let faults = Faults::default();
+        let other = Site {
+            caller: Some(IpAddr::V4(Ipv4Addr::new(10, 42, 0, 7))),
+            ..CREATE
+        };
+        let callback = Site {
+            caller: None,
+            ..CREATE
+        };
+        faults
+            .arm(arm(r#"{"name":"error-500","caller":"10.42.0.7"}"#))
+            .unwrap();
+        assert!(faults.strikes(Fault::Error500, &CREATE).is_none());
+        assert!(faults.strikes(Fault::Error500, &callback).is_none());
+        assert!(faults.strikes(Fault::Error500, &other).is_some());
     }
 
     #[test]

@@ -25,7 +25,7 @@ use axum::response::Response;
 use bytes::Bytes;
 use serde_json::{Value, json};
 
-use crate::connection::Cut;
+use crate::connection::{Caller, Cut};
 use crate::faults::{Fault, Fired, Point, Site};
 use crate::{Channel, Simulator};
 use call::Call;
@@ -126,7 +126,7 @@ impl Answer {
 /// Everything under `/v3/`.
 pub(crate) async fn serve(
     State(simulator): State<Arc<Simulator>>,
-    ConnectInfo(cut): ConnectInfo<Cut>,
+    ConnectInfo(caller): ConnectInfo<Caller>,
     request: Request,
 ) -> Response {
     let (parts, body) = request.into_parts();
@@ -146,10 +146,11 @@ pub(crate) async fn serve(
         channel: Channel::Wechat,
         operation: call.operation(),
         out_trade_no: number.as_deref(),
+        caller: Some(caller.address),
     };
     if let Some(fired) = simulator.faults.at(Point::Before, &site) {
         if fired.fault == Fault::DropRequest {
-            cut.cut();
+            caller.cut.cut();
         }
         reply.site = Some(&site);
         return reply.send(before(fired.fault));
@@ -163,7 +164,7 @@ pub(crate) async fn serve(
         status = answer.status.as_u16(), "wechat answered");
     let answer = match simulator.faults.at(Point::Answer, &site) {
         None => answer,
-        Some(fired) => spoilt(answer, fired, &cut).await,
+        Some(fired) => spoilt(answer, fired, &caller.cut).await,
     };
     reply.send(answer)
 }

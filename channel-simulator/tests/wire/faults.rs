@@ -96,3 +96,24 @@ async fn alipay_faults_do_what_they_say() {
     let (_, answer) = bench.admin("GET", "/faults", None).await;
     assert_eq!(answer["armed"], json!([]));
 }
+
+#[tokio::test]
+async fn a_fault_concerns_the_caller_it_names() {
+    let bench = Bench::start().await;
+    for (caller, answered) in [("127.0.0.2", true), ("127.0.0.1", false)] {
+        let fault =
+            json!({"name": "drop-request", "operation": "any", "count": 2, "caller": caller});
+        let (status, armed) = bench.admin("POST", "/faults", Some(fault)).await;
+        assert_eq!((status, &armed["caller"]), (201, &json!(caller)));
+        let wechat = bench
+            .wechat_at("GET", &bench.query_target("of-a-caller"), "", 0)
+            .await;
+        assert_eq!(wechat.is_ok(), answered, "{caller}");
+        let content = json!({"out_trade_no": "of-a-caller"});
+        let form = bench.alipay_form("alipay.trade.query", &content, &[]);
+        assert_eq!(bench.gateway(form).await.is_ok(), answered, "{caller}");
+        bench.admin("DELETE", "/faults", None).await;
+    }
+    let wrong = json!({"name": "drop-request", "caller": "demo-payment"});
+    assert_eq!(bench.admin("POST", "/faults", Some(wrong)).await.0, 422);
+}
