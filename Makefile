@@ -115,8 +115,7 @@ bench-seata: ## Global transactions beside Seata's Java client: make bench-seata
 
 transfers: ## Global transfers while clients and the coordinator are killed, then the books: make transfers MINUTES=30
 	@e2e/cluster/test-servers.sh >&2
-	@set -a; source .local/servers.env; set +a; TRANSFERS_MINUTES=$(MINUTES) \
-	  $(CARGO) test --quiet --locked -p seata-client --test transfers -- --nocapture
+	@TRANSFERS_MINUTES=$(MINUTES) $(WITH_TEST_SERVERS) $(CARGO) test --quiet --locked -p seata-client --test transfers -- --nocapture
 
 bench-operator: ## The operator at rest and at scale: make bench-operator RESOURCES=100 AMONG=500
 	@e2e/cluster/test-servers.sh >&2
