@@ -17,7 +17,7 @@ use payment_operator::kinds::Kind;
 use proxy::Proxy;
 use serde_json::json;
 use support::{
-    cluster::{Cluster, NAMESPACE},
+    cluster::{Cluster, NAMESPACE, settled},
     process::{self as operator, Operator, holder, install, installation},
 };
 
@@ -50,6 +50,20 @@ async fn until_has(cluster: &Cluster, seconds: u32) {
         .await;
 }
 
+/// Waits until a pod has nothing more to write: a request that is on its way when the pod falls
+/// asleep reaches the API server in part, and says nothing about who may write.
+async fn until_at_rest(cluster: &Cluster, pod: &str) {
+    cluster
+        .until("the pass to end", async |cluster: &Cluster| {
+            let system = cluster.systems().get("demo").await.unwrap();
+            system.status.is_some_and(|status| {
+                Some(status.observed_generation) == system.metadata.generation
+            })
+        })
+        .await;
+    settled(|| operator::writes(cluster, pod).len()).await;
+}
+
 async fn until_leads(cluster: &Cluster, pod: &str) {
     cluster
         .until(&format!("{pod} to lead"), async |cluster: &Cluster| {
@@ -68,6 +82,7 @@ async fn a_leader_that_was_paused_beyond_its_lease_writes_nothing_and_ends() {
     second.until_ready(&cluster).await;
     wants(&cluster, 3601).await;
     until_has(&cluster, 3601).await;
+    until_at_rest(&cluster, "operator-a").await;
     assert_eq!(
         operator::writes(&cluster, "operator-b"),
         Vec::<String>::new(),
@@ -99,6 +114,7 @@ async fn a_write_that_is_delivered_after_its_lease_is_refused_by_the_api_server(
     until_leads(&cluster, "operator-a").await;
     wants(&cluster, 3601).await;
     until_has(&cluster, 3601).await;
+    until_at_rest(&cluster, "operator-a").await;
     let _second = Operator::start(&cluster, "operator-b", cluster.port(), LEASE_SECONDS).await;
 
     // The leader still hears of the edit and answers it; its writes are held up on their way.

@@ -82,6 +82,19 @@ fn binary(name: &str) -> PathBuf {
     path
 }
 
+/// Waits until the number of writes stays the same for a second, and returns it.
+pub async fn settled(writes: impl Fn() -> usize) -> usize {
+    let mut before = writes();
+    loop {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        let now = writes();
+        if now == before {
+            return now;
+        }
+        before = now;
+    }
+}
+
 fn free_port() -> u16 {
     TcpListener::bind("127.0.0.1:0")
         .unwrap()
@@ -432,17 +445,9 @@ impl Cluster {
             .collect()
     }
 
-    /// The operator has had time to act: no new write for a second. Returns the writes so far.
+    /// The operator has had time to act. Returns its writes so far.
     pub async fn settled(&self) -> usize {
-        let mut writes = self.operator_writes().len();
-        loop {
-            tokio::time::sleep(Duration::from_secs(1)).await;
-            let now = self.operator_writes().len();
-            if now == writes {
-                return now;
-            }
-            writes = now;
-        }
+        settled(|| self.operator_writes().len()).await
     }
 
     /// How the operator reaches the API server: with the permissions it is installed with.
