@@ -3,6 +3,11 @@
 //! A coordinator only asks that a channel is registered, in whichever role, so one serves as
 //! transaction manager and as resource manager. The order matters: registering the transaction
 //! manager later would replace the resources.
+//!
+//! The ids of a channel's requests begin at random. A coordinator gives the answer to a request
+//! whose channel is gone to another channel of the same application from the same address: to the
+//! process that follows one that was killed, or to its next channel. There it must not look like
+//! the answer to a request that waits, or a branch would be undone under another's number.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -15,13 +20,11 @@ use tokio_util::codec::Framed;
 use super::backoff::Trouble;
 use super::hub::Hub;
 use super::link::{Driver, Link, Stream};
+use super::pending::Pending;
 use crate::codec::{Frame, FrameCodec, FrameKind, Message, Register, rolls_back_in_wrong_order};
 
 /// The version this client names; servers from 1.5 on choose features by it.
 const CLIENT_VERSION: &str = "2.0.0";
-const TM_ID: i32 = 1;
-/// The last request id the registration uses.
-pub(super) const LAST_ID: i32 = 2;
 
 /// Connects and registers. Whatever goes wrong says whether anybody was there.
 pub(super) async fn connect(
@@ -47,7 +50,8 @@ pub(super) async fn connect(
         .map_err(|error| failed(format!("no TLS could be agreed on: {error}")))?;
     let mut stream = Framed::new(socket, FrameCodec);
     let (resources, resources_version) = hub.dispatcher.registered();
-    let version = timeout(within, register(hub, &mut stream, resources))
+    let first_id = rand::random();
+    let version = timeout(within, register(hub, &mut stream, first_id, resources))
         .await
         .map_err(|_| failed(format!("no registration within {within:?}")))?
         .map_err(failed)?;
@@ -57,18 +61,36 @@ pub(super) async fn connect(
             "this coordinator rolls back branches in the wrong order: use 1.8, or 2.1 or later"
         );
     }
-    Ok(Link::new(hub, address, &version, stream, resources_version))
+    let pending = Pending::new(hub.config.outstanding_max, second(first_id));
+    let registered = (address, version.as_str());
+    Ok(Link::new(
+        hub,
+        registered,
+        pending,
+        stream,
+        resources_version,
+    ))
+}
+
+/// The last id that the registration uses.
+const fn second(first_id: i32) -> i32 {
+    first_id.wrapping_add(1)
 }
 
 /// The server's version. The first frame goes out in one write, because newer servers tell protocols
 /// apart by the first bytes they read.
-async fn register(hub: &Hub, stream: &mut Stream, resources: String) -> Result<String, String> {
+async fn register(
+    hub: &Hub,
+    stream: &mut Stream,
+    first_id: i32,
+    resources: String,
+) -> Result<String, String> {
     let tm = Message::RegisterTm(identity(hub));
-    let version = ask(stream, TM_ID, &tm).await?;
+    let version = ask(stream, first_id, &tm).await?;
     if resources.is_empty() {
         return Ok(version);
     }
-    ask(stream, LAST_ID, &register_rm(hub, resources)).await
+    ask(stream, second(first_id), &register_rm(hub, resources)).await
 }
 
 fn identity(hub: &Hub) -> Register {

@@ -14,7 +14,6 @@ use tokio_util::codec::Framed;
 use tokio_util::sync::CancellationToken;
 
 use super::dispatch::{self, Phase};
-use super::handshake;
 use super::hub::Hub;
 use super::pending::{Lost, Pending};
 use super::transport::Socket;
@@ -71,8 +70,8 @@ impl Link {
     /// A channel that was registered, with what drives it.
     pub(super) fn new(
         hub: &Hub,
-        address: SocketAddr,
-        server_version: &str,
+        (address, server_version): (SocketAddr, &str),
+        pending: Pending,
         stream: Stream,
         resources_version: u64,
     ) -> (Arc<Self>, Driver) {
@@ -81,7 +80,7 @@ impl Link {
             address,
             generation: ServerGeneration::of(server_version),
             own_name: OnceLock::new(),
-            pending: Pending::new(hub.config.outstanding_max, handshake::LAST_ID),
+            pending,
             queue: sender,
             closed: CancellationToken::new(),
         };

@@ -4,6 +4,7 @@
 
 mod outages;
 mod recorder;
+mod strays;
 #[path = "../support/mod.rs"]
 mod support;
 mod tcc;

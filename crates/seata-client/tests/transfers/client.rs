@@ -1,7 +1,8 @@
 //! A client process: it launches transfers and has the branches of its own and of others.
 
-use std::sync::Arc;
+use std::path::Path;
 use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use futures::future::join_all;
@@ -12,7 +13,9 @@ use seata_client::branch::Xid;
 use seata_client::connection::Client;
 use seata_client::tm::{GlobalError, TxContext, TxOptions};
 use serde_json::{Value, json};
+use tracing_subscriber::filter::LevelFilter;
 
+use crate::logs;
 use crate::plan::{End, Plan};
 use crate::support::bank::{SOON, at_config};
 use crate::support::database::pool;
@@ -56,6 +59,7 @@ impl Office {
     }
 
     async fn work(&self, xid: &Xid, number: i64, plan: Plan) -> Result<(), Failure> {
+        tracing::info!(number, %xid, ?plan, "a transfer");
         let one_home = town::home(plan.from) == town::home(plan.to);
         let mut local = self.begin(xid, plan.from).await?;
         book(&mut local, number, plan.from, -plan.amount).await?;
@@ -112,6 +116,15 @@ async fn book(
     Ok(())
 }
 
+fn log_to(file: &Path) {
+    let file = std::fs::File::create(file).unwrap();
+    tracing_subscriber::fmt()
+        .with_ansi(false)
+        .with_max_level(LevelFilter::DEBUG)
+        .with_writer(Mutex::new(file))
+        .init();
+}
+
 /// What a client process is told.
 pub(crate) fn orders(town: &Town, tc: &str, generation: i64, seed: u64) -> Value {
     json!({"tc": tc, "port": town.port, "databases": town.databases,
@@ -122,6 +135,9 @@ pub(crate) fn orders(town: &Town, tc: &str, generation: i64, seed: u64) -> Value
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn the_other_process() {
     let Some(task) = task() else { return };
+    if let Some(folder) = logs() {
+        log_to(&folder.join(format!("client-{}.log", task["generation"])));
+    }
     let databases: Vec<String> = serde_json::from_value(task["databases"].clone()).unwrap();
     let port = task["port"].as_u64().unwrap().try_into().unwrap();
     let office = Office::open(task["tc"].as_str().unwrap(), port, &databases).await;

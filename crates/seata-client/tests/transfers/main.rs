@@ -6,7 +6,8 @@
 //! Half a minute by itself; `make transfers MINUTES=30` runs it for longer. In the environment:
 //! `TRANSFERS_MINUTES`; `TRANSFERS_SEED`, for the same plans again (not the same races);
 //! `TRANSFERS_TC=2.0.0`, for that coordinator in place of 1.8.0; `TRANSFERS_STORE=file`, for one
-//! that keeps its sessions in files, which are not looked into.
+//! that keeps its sessions in files, which are not looked into; `TRANSFERS_LOGS`, for a folder in
+//! which the clients and the coordinator (`SEATA_LOG=INFO`) write down what they do.
 
 #![cfg(test)]
 
@@ -18,6 +19,7 @@ mod support;
 mod tally;
 mod town;
 
+use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use run::Run;
@@ -29,6 +31,11 @@ const SHORT: Duration = Duration::from_secs(30);
 
 fn setting(name: &str) -> Option<String> {
     std::env::var(name).ok().filter(|text| !text.is_empty())
+}
+
+/// Where everybody is to write down what they do.
+fn logs() -> Option<PathBuf> {
+    setting("TRANSFERS_LOGS").map(PathBuf::from)
 }
 
 fn length() -> Duration {
@@ -71,7 +78,11 @@ async fn transfers_are_whole_whoever_is_killed() {
     let tally = run.tally();
     println!("ended: {tally}");
     println!("undo rows of committed branches that killed clients left to the sweeper: {orphans}");
-    books.check(&tally);
+    if let Some(folder) = logs() {
+        std::fs::write(folder.join("coordinator.log"), tc.log()).unwrap();
+    }
+    let breaches = books.breaches(&tally);
+    assert!(breaches.is_empty(), "{}", breaches.join("\n"));
     println!("{books}");
     assert!(tally.committed() > 0, "nothing was transferred");
 }

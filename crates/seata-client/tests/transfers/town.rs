@@ -174,26 +174,35 @@ pub(crate) struct Books {
 }
 
 impl Books {
-    pub(crate) fn check(&self, tally: &Tally) {
-        assert_eq!(self.sum(), ACCOUNTS * BALANCE, "the sum of all balances");
-        let mut balances: BTreeMap<i64, i64> = (0..ACCOUNTS).map(|id| (id, BALANCE)).collect();
+    /// Everything that is not as it must be.
+    pub(crate) fn breaches(&self, tally: &Tally) -> Vec<String> {
+        let mut breaches = Vec::new();
+        if self.sum() != ACCOUNTS * BALANCE {
+            breaches.push(format!("the sum of all balances is {}", self.sum()));
+        }
+        let mut booked: BTreeMap<i64, i64> = (0..ACCOUNTS).map(|id| (id, BALANCE)).collect();
         for (number, entries) in &self.transfers {
             let sum: i64 = entries.iter().map(|(_, amount)| amount).sum();
-            let whole = entries.len() == 2 && sum == 0;
-            assert!(whole, "transfer {number} is not whole: {entries:?}");
+            if entries.len() != 2 || sum != 0 {
+                breaches.push(format!("transfer {number} is not whole: {entries:?}"));
+            }
             for (account, amount) in entries {
-                *balances.get_mut(account).unwrap() += amount;
+                *booked.entry(*account).or_default() += amount;
             }
         }
-        assert_eq!(self.balances, balances, "balances and what was booked");
-        for number in &tally.committed {
-            let found = self.transfers.contains_key(number);
-            assert!(found, "transfer {number} was told as committed");
+        for (account, booked) in &booked {
+            let balance = self.balances.get(account);
+            if balance != Some(booked) {
+                breaches.push(format!("account {account}: {balance:?}, booked {booked}"));
+            }
         }
-        for number in &tally.not_committed {
-            let found = self.transfers.contains_key(number);
-            assert!(!found, "transfer {number} was told as not committed");
-        }
+        let told = |number: &i64, word| format!("transfer {number} was told as {word}");
+        let is_there = |number: &&i64| self.transfers.contains_key(number);
+        let lost = tally.committed.iter().filter(|number| !is_there(number));
+        breaches.extend(lost.map(|number| told(number, "committed")));
+        let kept = tally.not_committed.iter().filter(is_there);
+        breaches.extend(kept.map(|number| told(number, "not committed")));
+        breaches
     }
 
     fn sum(&self) -> i64 {
