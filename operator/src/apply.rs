@@ -3,7 +3,9 @@
 //! Guarantees: an object is written only if it is absent, lacks something desired, or carries the
 //! digest of another manifest (which notices removed fields). Every write is one request, in the
 //! order of the manifests; a crash in between leaves a state from which the next pass goes on.
-//! Only objects that this PaymentSystem owns are deleted, by UID, and never data or credentials.
+//! What others made under a name that is wanted is neither changed nor taken over, but for Secrets,
+//! which are adopted. Only objects that this PaymentSystem owns are deleted, by UID, and never data
+//! or credentials.
 
 use std::{
     collections::BTreeMap,
@@ -13,7 +15,7 @@ use std::{
 
 use kube::{
     Api, Client,
-    api::{DeleteParams, DynamicObject, Patch, PatchParams, PostParams, Preconditions},
+    api::{DeleteParams, DynamicObject, ListParams, Patch, PatchParams, PostParams, Preconditions},
     core::Status,
 };
 use serde_json::{Value, json};
@@ -39,6 +41,10 @@ const FIRST_REPLICAS_MANAGER: &str = "payment-operator-first-replicas";
 /// Where a claim says how large it is to be.
 const STORAGE: &str = "/spec/resources/requests/storage";
 
+/// A version that no object has: the first write to etcd makes version 2. The API server refuses to
+/// apply a manifest that names it to an object that exists, and creates one that does not.
+const VERSION_OF_NONE: &str = "1";
+
 /// When a volume that could not grow is tried again. Nobody tells when a StorageClass or a quota
 /// lets it.
 pub const REFUSED_FOR: Duration = Duration::from_secs(30);
@@ -53,6 +59,19 @@ pub enum ApplyError {
         name: String,
         source: Box<kube::Error>,
     },
+    #[error(
+        "{kind} {name} exists and was not made for this PaymentSystem: delete or rename it, or hand it over with `kubectl label {resource}/{name} -n {namespace} {}={} {}={system}`",
+        labels::MANAGED_BY,
+        labels::MANAGER,
+        labels::INSTANCE
+    )]
+    NameTaken {
+        kind: &'static str,
+        resource: &'static str,
+        namespace: String,
+        name: String,
+        system: String,
+    },
 }
 
 impl ApplyError {
@@ -60,21 +79,29 @@ impl ApplyError {
     pub const fn reason(&self) -> &'static str {
         match self {
             Self::Write { .. } => "ApplyFailed",
+            Self::NameTaken { .. } => "NameTaken",
+        }
+    }
+
+    /// What the API server answered.
+    fn answer(&self) -> Option<&Status> {
+        match self {
+            Self::Write { source, .. } => match &**source {
+                kube::Error::Api(status) => Some(status),
+                _ => None,
+            },
+            Self::NameTaken { .. } => None,
         }
     }
 
     fn is_conflict(&self) -> bool {
-        let Self::Write { source, .. } = self;
-        matches!(&**source, kube::Error::Api(status) if status.is_conflict())
+        self.answer().is_some_and(Status::is_conflict)
     }
 
     /// The words of an API server that understood the request and will not do it.
     fn refusal(&self) -> Option<&str> {
-        let Self::Write { source, .. } = self;
-        match &**source {
-            kube::Error::Api(status) if matches!(status.code, 403 | 422) => Some(&status.message),
-            _ => None,
-        }
+        let answer = self.answer()?;
+        matches!(answer.code, 403 | 422).then_some(answer.message.as_str())
     }
 }
 
@@ -237,9 +264,7 @@ impl Writer<'_> {
         let (kind, name) = (manifest.kind.name(), manifest.name.as_str());
         let Some(live) = live else {
             info!(kind, name, "creating");
-            let first = with_first_replicas(manifest, desired);
-            let made = self.patch(manifest.kind, name, FIELD_MANAGER, &first).await;
-            return made.map(|_| Applied::current(true));
+            return self.create(manifest, desired).await.map(Applied::current);
         };
         let Due::Correct(path) = due else {
             return Ok(Applied::current(true));
@@ -258,8 +283,60 @@ impl Writer<'_> {
         self.correct(manifest, desired, live).await
     }
 
-    /// Applies a manifest to an object that exists. One that only has to say something about an
-    /// object that others make must not make it, empty, where it has just been deleted.
+    /// Creates an object where there is none of its name. Returns false if there is one that the
+    /// watch has not shown yet.
+    async fn create(&self, manifest: &Manifest, desired: Value) -> Result<bool, ApplyError> {
+        let (kind, name) = (manifest.kind, manifest.name.as_str());
+        let mut first = with_first_replicas(manifest, desired);
+        first["metadata"]["resourceVersion"] = json!(VERSION_OF_NONE);
+        match self.patch(kind, name, FIELD_MANAGER, &first).await {
+            Err(error) if error.is_conflict() => self.recognise(manifest).await.map(|()| false),
+            result => result.map(|_| true),
+        }
+    }
+
+    /// Looks at an object that exists although the cache has none. One of this system becomes
+    /// known, with the labels that somebody may have taken away from it.
+    async fn recognise(&self, manifest: &Manifest) -> Result<(), ApplyError> {
+        let (kind, name) = (manifest.kind, manifest.name.as_str());
+        let by_name = ListParams::default().fields(&format!("metadata.name={name}"));
+        let found = self.api(kind).list(&by_name).await;
+        let found = found.map_err(failed("look for", kind, name))?;
+        let Some(object) = found.items.into_iter().next() else {
+            debug!(kind = kind.name(), name, "is gone by now");
+            return Ok(());
+        };
+        let wanted = &manifest.value["metadata"];
+        let live = json!(object.metadata);
+        let same = |label: &&str| wanted["labels"][*label] == live["labels"][*label];
+        if [labels::MANAGED_BY, labels::INSTANCE].iter().all(same) {
+            self.cache.put(kind, object);
+            return Ok(());
+        }
+        if !share_an_owner(wanted, &live) {
+            return Err(self.name_taken(manifest));
+        }
+        info!(kind = kind.name(), name, "giving it its labels again");
+        let labels = json!({
+            "resourceVersion": live["resourceVersion"],
+            "labels": wanted["labels"],
+        });
+        self.change_metadata("label", kind, name, labels).await
+    }
+
+    fn name_taken(&self, manifest: &Manifest) -> ApplyError {
+        let system = &manifest.value["metadata"]["labels"][labels::INSTANCE];
+        ApplyError::NameTaken {
+            kind: manifest.kind.name(),
+            resource: manifest.kind.entry().plural,
+            namespace: self.namespace.to_owned(),
+            name: manifest.name.clone(),
+            system: system.as_str().unwrap_or_default().to_owned(),
+        }
+    }
+
+    /// Applies a manifest to the object that was looked at, and to no other: where it has just been
+    /// deleted it is not made again from half a manifest.
     async fn correct(
         &self,
         manifest: &Manifest,
@@ -267,14 +344,11 @@ impl Writer<'_> {
         live: &Live,
     ) -> Result<Applied, ApplyError> {
         let (kind, name) = (manifest.kind, manifest.name.as_str());
-        let others = manifest.presence == Presence::WhenPresent;
-        if others {
-            desired["metadata"]["uid"] = json!(live.uid);
-        }
+        desired["metadata"]["uid"] = json!(live.uid);
         let Err(error) = self.patch(kind, name, FIELD_MANAGER, &desired).await else {
             return Ok(Applied::current(true));
         };
-        if others && error.is_conflict() {
+        if error.is_conflict() {
             debug!(kind = kind.name(), name, "is gone");
             return Ok(Applied::current(false));
         }
@@ -346,17 +420,29 @@ impl Writer<'_> {
             return Ok(());
         }
         info!(kind = kind.name(), name, "taking its former owner away");
-        let patch = Patch::Merge(json!({"metadata": {
+        let metadata = json!({
             "resourceVersion": live.resource_version.to_string(),
             "ownerReferences": owners,
-        }}));
+        });
+        self.change_metadata("release", kind, name, metadata).await
+    }
+
+    /// Replaces these fields of the metadata, at the version they name.
+    async fn change_metadata(
+        &self,
+        verb: &'static str,
+        kind: Kind,
+        name: &str,
+        metadata: Value,
+    ) -> Result<(), ApplyError> {
         let parameters = PatchParams {
             field_manager: Some(FIELD_MANAGER.to_owned()),
             ..PatchParams::default()
         };
+        let patch = Patch::Merge(json!({"metadata": metadata}));
         self.metrics.write("patch", kind);
         let result = self.api(kind).patch(name, &parameters, &patch).await;
-        let object = result.map_err(failed("release", kind, name))?;
+        let object = result.map_err(failed(verb, kind, name))?;
         self.cache.put(kind, object);
         Ok(())
     }
@@ -517,6 +603,20 @@ fn with_first_replicas(manifest: &Manifest, mut desired: Value) -> Value {
         desired["spec"]["replicas"] = json!(fewest);
     }
     desired
+}
+
+/// Whether an object has one of the owners that are wanted.
+fn share_an_owner(wanted: &Value, live: &Value) -> bool {
+    let uids = |metadata: &Value| -> Vec<Value> {
+        let owners = metadata["ownerReferences"].as_array();
+        owners
+            .into_iter()
+            .flatten()
+            .map(|owner| owner["uid"].clone())
+            .collect()
+    };
+    let live = uids(live);
+    uids(wanted).iter().any(|uid| live.contains(uid))
 }
 
 fn owned_by(live: &Live, uid: &str) -> bool {

@@ -9,6 +9,8 @@
 )]
 
 mod cluster;
+#[path = "passes/others.rs"]
+mod others;
 #[path = "passes/rotation.rs"]
 mod rotation;
 #[path = "passes/stop.rs"]

@@ -329,6 +329,11 @@ fn next(
             "scale it up again as the message says, or stop the whole system by spec.stopped"
                 .to_owned()
         }
+        "NameTaken" => {
+            "look at that object, then delete, rename or label it as the message says; the operator \
+             tries again within a minute and leaves it alone until then"
+                .to_owned()
+        }
         "ApplyFailed" | "CredentialsFailed" | "RenderFailed" => {
             "the operator tries again by itself; if it lasts, the message says what the API server \
              refuses"

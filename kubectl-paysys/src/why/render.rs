@@ -229,6 +229,7 @@ mod tests {
             ("CreateContainerConfigError", "kubectl describe pod"),
             ("SecretKeyMissing", "as the message says"),
             ("MigrationFailed", "kubectl delete job"),
+            ("NameTaken", "delete, rename or label it"),
             ("ApplyFailed", "tries again by itself"),
         ] {
             let system = blocked(reason, "Stalled", "waiting for StatefulSet demo-mysql: 0/1");

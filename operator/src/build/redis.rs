@@ -26,7 +26,7 @@ const USER: u32 = 999;
 
 pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
     if system.spec.redis.external.is_some() {
-        return Vec::new();
+        return left_over(system, observed).into_iter().collect();
     }
     let name = names::redis(&system.name);
     let redis = &system.spec.redis;
@@ -48,6 +48,13 @@ pub fn manifests(system: &ValidSystem, observed: &Observed) -> Vec<Manifest> {
         ),
         statefulset(system, observed),
     ]
+}
+
+/// The server that stood here before an external one was named. Nobody deletes it, and it runs until
+/// the system is stopped.
+fn left_over(system: &ValidSystem, observed: &Observed) -> Option<Manifest> {
+    observed.get(Kind::StatefulSet, &names::redis(&system.name))?;
+    system.spec.stopped.then(|| statefulset(system, observed))
 }
 
 fn redis_conf(system: &ValidSystem) -> String {

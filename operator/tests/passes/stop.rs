@@ -244,6 +244,33 @@ async fn a_system_whose_keys_were_taken_away_stops_nevertheless() {
 }
 
 #[tokio::test]
+async fn a_store_beside_an_external_one_ends_with_the_system_and_does_not_begin_again() {
+    let cluster = Cluster::start().await;
+    let _operator = cluster.operate();
+    cluster.apply(&demo(&json!({}))).await.unwrap();
+    cluster.bring_up("demo").await;
+    let external = json!({"external": {"host": "redis.example"}});
+    let spec = json!({"redis": external, "stopped": true});
+    cluster.apply(&demo(&spec)).await.unwrap();
+    cluster.wind_down("demo").await;
+    cluster.condition("demo", "Stopped", "True").await;
+
+    let spec = json!({"redis": external});
+    cluster.apply(&demo(&spec)).await.unwrap();
+    follow(&cluster, Kind::StatefulSet, "demo-mysql", 1).await;
+    follow(&cluster, Kind::Deployment, "demo-channel-simulator", 1).await;
+    follow(&cluster, Kind::StatefulSet, "demo-coordinator", 1).await;
+    let coordinator = "CoordinatorReady";
+    cluster.condition("demo", coordinator, "True").await;
+    cluster.settled().await;
+    let redis = replicas(&cluster, Kind::StatefulSet, "demo-redis").await;
+    assert_eq!(redis, 0);
+
+    cluster.apply(&demo(&json!({}))).await.unwrap();
+    wants(&cluster, Kind::StatefulSet, "demo-redis", 1).await;
+}
+
+#[tokio::test]
 async fn a_service_without_pods_is_not_ready() {
     let cluster = Cluster::start().await;
     let _operator = cluster.operate();

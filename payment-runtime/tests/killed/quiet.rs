@@ -11,7 +11,7 @@ use crate::front::Front;
 use crate::servers::Servers;
 use crate::world::World;
 
-/// Far longer than it takes; what is open then stays open.
+/// Far longer than it takes, also on a busy computer; what is open then stays open.
 const ENDS_WITHIN: Duration = Duration::from_mins(1);
 const PAUSE_BETWEEN_LOOKS: Duration = Duration::from_millis(300);
 const REPEATS_AT_ONCE: usize = 8;
@@ -73,7 +73,7 @@ async fn converge(world: &Arc<World>) {
         .into_iter()
         .filter(|post| !world.has_final_answer(post))
         .collect();
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + ENDS_WITHIN;
     futures::stream::iter(waiting)
         .for_each_concurrent(REPEATS_AT_ONCE, async |post| {
             if world.insist(&post, deadline).await.is_none() {
@@ -84,7 +84,7 @@ async fn converge(world: &Arc<World>) {
 }
 
 async fn repeat_all(world: &Arc<World>) {
-    let deadline = Instant::now() + Duration::from_secs(15);
+    let deadline = Instant::now() + ENDS_WITHIN;
     let answered: Vec<_> = world
         .keyed()
         .into_iter()
