@@ -80,6 +80,9 @@ pub(super) async fn branches(
 ) -> Result<AtPool, BranchError> {
     let config = AtConfig {
         lock_deadline: LOCK_DEADLINE,
+        // A worker that does not hear from the order service in time rolls back while that may be
+        // about to register: also a quick registration is looked at once more. Nobody waits for it.
+        registration_believed_within: Duration::ZERO,
         ..AtConfig::default()
     };
     let at = AtPool::new(pool.clone(), Arc::new(client.clone()), config).await?;
