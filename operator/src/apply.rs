@@ -202,7 +202,10 @@ pub fn unwanted<'a>(
         .filter(|((kind, name), live)| {
             let desired = manifests.iter().any(|m| m.kind == *kind && m.name == *name);
             let kept = system.keeps_rendering && kind.is_mounted_or_runs();
-            !(desired || kept) && kind.removable() && !live.deleting && owned_by(live, &system.uid)
+            !(desired || kept)
+                && kind.removable()
+                && !live.deleting
+                && owned_by(&live.value()["metadata"], &system.uid)
         })
         .map(|((kind, name), live)| (*kind, name.as_str(), live.as_ref()))
         .collect()
@@ -313,7 +316,8 @@ impl Writer<'_> {
             self.cache.put(kind, object);
             return Ok(());
         }
-        if !share_an_owner(wanted, &live) {
+        let owner = wanted["ownerReferences"][0]["uid"].as_str();
+        if !owner.is_some_and(|uid| owned_by(&live, uid)) {
             return Err(self.name_taken(manifest));
         }
         info!(kind = kind.name(), name, "giving it its labels again");
@@ -605,23 +609,9 @@ fn with_first_replicas(manifest: &Manifest, mut desired: Value) -> Value {
     desired
 }
 
-/// Whether an object has one of the owners that are wanted.
-fn share_an_owner(wanted: &Value, live: &Value) -> bool {
-    let uids = |metadata: &Value| -> Vec<Value> {
-        let owners = metadata["ownerReferences"].as_array();
-        owners
-            .into_iter()
-            .flatten()
-            .map(|owner| owner["uid"].clone())
-            .collect()
-    };
-    let live = uids(live);
-    uids(wanted).iter().any(|uid| live.contains(uid))
-}
-
-fn owned_by(live: &Live, uid: &str) -> bool {
-    let value = live.value();
-    let owners = value["metadata"]["ownerReferences"].as_array();
+/// Whether the object with this metadata is controlled by the owner of that UID.
+fn owned_by(metadata: &Value, uid: &str) -> bool {
+    let owners = metadata["ownerReferences"].as_array();
     owners.is_some_and(|owners| {
         owners
             .iter()

@@ -1,6 +1,6 @@
 //! Two databases with a thousand accounts, and what must be true of them in the end.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::Duration;
 
@@ -190,10 +190,11 @@ impl Books {
                 *booked.entry(*account).or_default() += amount;
             }
         }
-        for (account, booked) in &booked {
-            let balance = self.balances.get(account);
-            if balance != Some(booked) {
-                breaches.push(format!("account {account}: {balance:?}, booked {booked}"));
+        let accounts: BTreeSet<_> = self.balances.keys().chain(booked.keys()).collect();
+        for account in accounts {
+            let (balance, booked) = (self.balances.get(account), booked.get(account));
+            if balance != booked {
+                breaches.push(format!("account {account}: {balance:?}, booked {booked:?}"));
             }
         }
         let told = |number: &i64, word| format!("transfer {number} was told as {word}");
